@@ -1,0 +1,220 @@
+"""What a heatmap shows, gathered from the store: numbers only, no colours and no terminal.
+
+The text heatmap, the JSON and the app are three views of this one thing.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+from typing import Literal
+
+from ..store import REINITIALISE, Column, EpochMetrics, Estimate, LyrxError, Probe, ProbeInfo, Run
+from ..store.run import RunInfo, Status
+
+Verdict = Literal["critical", "robust", "undecided"]
+
+DEFAULT_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One of the numbers a heatmap can be coloured by."""
+
+    name: str
+    title: str
+    fraction: bool
+    """Whether it is a fraction 0..1, shown in percent."""
+
+    def text(self, value: float | None, width: int = 5) -> str:
+        """`value` for people, in at most `width` characters; empty for None."""
+        if value is None:
+            return ""
+        if math.isnan(value):
+            return "nan"
+        if math.isinf(value):
+            return "inf"
+        if self.fraction:
+            percent = 100 * value
+            text = f"{percent:.1f}" if width >= 4 and percent < 99.95 else f"{percent:.0f}"
+            return text if len(text) <= width else f"{percent:.0f}"
+        for digits in (3, 2, 1):
+            text = f"{value:.{digits}f}"
+            if len(text) <= width:
+                return text
+        text = f"{value:.0f}"
+        return text if len(text) <= width else f"{value:.0e}".replace("e+0", "e").replace("e+", "e")
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("error", "test error, %", True),
+        Metric("loss", "test loss, nats", False),
+        Metric("agreement", "agreement with the trained network, %", True),
+        Metric("l2", "distance from initialisation, 2-norm / √n", False),
+        Metric("linf", "distance from initialisation, largest change of a weight", False),
+    )
+}
+
+
+@dataclass(frozen=True)
+class CellSummary:
+    """One place of the heatmap: a layer and a column, all draws together.
+
+    Numbers are means over the draws measured so far.  Each draw's interval is made wide enough (Bonferroni) that the
+    mean of their ends holds the mean of the draws' errors with 95 % confidence.
+    """
+
+    draws: tuple[Estimate, ...]
+    expected: int
+    damaged: bool = False
+    """A draw was committed and cannot be trusted any more: there is no number to show."""
+
+    @property
+    def measured(self) -> bool:
+        return bool(self.draws) and not self.damaged
+
+    @property
+    def complete(self) -> bool:
+        return len(self.draws) == self.expected and not self.damaged
+
+    @property
+    def error(self) -> float:
+        return fmean(draw.error for draw in self.draws)
+
+    @property
+    def low(self) -> float:
+        return fmean(draw.low for draw in self.draws)
+
+    @property
+    def high(self) -> float:
+        return fmean(draw.high for draw in self.draws)
+
+    @property
+    def loss(self) -> float:
+        return fmean(draw.loss for draw in self.draws)
+
+    @property
+    def agreement(self) -> float:
+        return fmean(draw.agreement for draw in self.draws)
+
+    @property
+    def n(self) -> int:
+        """Examples seen by the draw that saw the fewest."""
+        return min(draw.n for draw in self.draws)
+
+    @property
+    def total(self) -> int:
+        return self.draws[0].total
+
+    @property
+    def exact(self) -> bool:
+        return all(draw.exact for draw in self.draws)
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of the draws' errors (n - 1), None for fewer than two."""
+        return stdev(draw.error for draw in self.draws) if len(self.draws) > 1 else None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Everything a view of one probe of one run needs, as committed at one moment."""
+
+    run: RunInfo
+    probe: ProbeInfo
+    status: Status
+    cells: dict[tuple[int | None, int], CellSummary]
+    """By (layer index, column index); layer None is the whole network. Only places with something committed."""
+    distances: dict[int, tuple[tuple[float, ...], tuple[float, ...]]]
+    """By checkpoint's epoch: (l2, linf), one number a layer."""
+    history: Sequence[EpochMetrics]
+    committed: Sequence[int]
+    """Epochs whose checkpoints are in the store."""
+    problems: Sequence[LyrxError] = field(default_factory=tuple)
+    """What was damaged and is therefore not shown."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return self.probe.columns
+
+    @property
+    def layer_names(self) -> list[str]:
+        return [layer.name for layer in self.probe.layers]
+
+    @property
+    def tolerance(self) -> float:
+        """How far above the baseline's error a layer is still robust, as a fraction."""
+        return self.probe.settings.get("tolerance", DEFAULT_TOLERANCE)
+
+    @property
+    def baseline(self) -> Estimate | None:
+        """The trained network untouched, if it has been measured."""
+        final = self.run.checkpoints[-1]
+        for index, column in enumerate(self.columns):
+            if column.kind == REINITIALISE and column.checkpoint == final:
+                cell = self.cells.get((None, index))
+                return cell.draws[0] if cell and cell.measured else None
+        return None
+
+    def cell(self, layer: int | None, column: int) -> CellSummary | None:
+        """The summary at a place, or None where nothing is committed."""
+        return self.cells.get((layer, column))
+
+    def value(self, metric: str, layer: int | None, column: int) -> float | None:
+        """The number a place is coloured by, or None where there is none."""
+        if metric in ("l2", "linf"):
+            checkpoint = self.columns[column].checkpoint
+            if layer is None or checkpoint not in self.distances:
+                return None
+            return self.distances[checkpoint][metric == "linf"][layer]
+        cell = self.cell(layer, column)
+        return getattr(cell, metric) if cell and cell.measured else None
+
+    def verdict(self, layer: int, column: int) -> Verdict | None:
+        """Critical: the whole interval lies above baseline + tolerance. Robust: it lies below."""
+        cell, baseline = self.cell(layer, column), self.baseline
+        if cell is None or not cell.measured or baseline is None:
+            return None
+        limit = baseline.error + self.tolerance
+        return "critical" if cell.low > limit else "robust" if cell.high <= limit else "undecided"
+
+    def missing(self) -> int:
+        """How many cells (draws) are still to be measured, the whole network's row included."""
+        return self.wanted() - sum(len(cell.draws) for cell in self.cells.values())
+
+    def wanted(self) -> int:
+        """How many cells (draws) the probe has in all."""
+        return len(self.probe.all_cells())
+
+
+def take_picture(run: Run, probe: Probe | None = None) -> Picture:
+    """Read what is committed of `probe` (default: the newest one of `run`)."""
+    probe = probe or run.probe()
+    info = probe.info
+    results = probe.results()
+    draws: dict[tuple[int | None, int], list[Estimate]] = {}
+    for cell, estimate in sorted(results.estimates.items(), key=lambda item: item[0].draw):
+        draws.setdefault((cell.layer, cell.column), []).append(estimate)
+    broken = {(cell.layer, cell.column) for cell in results.damaged_cells}
+    history, damaged = run.history.read()
+    missing = any(cell not in results.estimates for cell in info.all_cells())
+    return Picture(
+        run=run.info,
+        probe=info,
+        status=run.status_of(complete=not missing),
+        cells={
+            place: CellSummary(
+                tuple(draws.get(place, ())),
+                1 if place[0] is None else info.columns[place[1]].draws,
+                damaged=place in broken,
+            )
+            for place in draws.keys() | broken
+        },
+        distances=results.distances,
+        history=history,
+        committed=run.checkpoints.committed(),
+        problems=(*results.damaged, *damaged),
+    )
+

@@ -1,0 +1,187 @@
+"""A run: one network with its spec, checkpoints, metrics and probes."""
+
+import shutil
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from .checkpoints import Checkpoints, create_weights
+from .errors import DamagedError, NotCommittedError, StoreVersionError
+from .files import partial_name, read_json
+from .history import History, create_history
+from .layout import ATTRIBUTE, SCHEMA
+from .lock import Writer, current_writer, writer_lock
+from .probe import Probe, ProbeInfo, create_probe_arrays
+from .resume import Resume
+from .tensors import TensorInfo
+
+Status = Literal["training", "probing", "interrupted", "complete"]
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a run is: fixed when it is made."""
+
+    name: str
+    model: str
+    data: str
+    """Names of the model and the data set, for tables."""
+    epochs: int
+    checkpoints: tuple[int, ...]
+    tensors: tuple[TensorInfo, ...]
+    fingerprint: str
+    """Of everything the weights depend on: spec, data, code version."""
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """The resolved spec."""
+    data_facts: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of the data: mean, std, numbers of examples, classes, fingerprint."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    created: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "name": self.name,
+            "model": self.model,
+            "data": self.data,
+            "epochs": self.epochs,
+            "checkpoints": list(self.checkpoints),
+            "fingerprint": self.fingerprint,
+            "spec": dict(self.spec),
+            "data_facts": dict(self.data_facts),
+            "versions": dict(self.versions),
+            "created": self.created,
+            "tensors": [tensor.to_json() for tensor in self.tensors],
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "RunInfo":
+        return cls(
+            name=value["name"],
+            model=value["model"],
+            data=value["data"],
+            epochs=value["epochs"],
+            checkpoints=tuple(value["checkpoints"]),
+            tensors=tuple(map(TensorInfo.from_json, value["tensors"])),
+            fingerprint=value["fingerprint"],
+            spec=value["spec"],
+            data_facts=value["data_facts"],
+            versions=value["versions"],
+            created=value["created"],
+        )
+
+
+class Run:
+    """An existing run in a store. Reading needs no lock; writing is done inside :meth:`writing`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        attributes = _attributes(path)
+        if attributes.get("schema", 0) > SCHEMA:
+            raise StoreVersionError(
+                f"{path} has schema {attributes['schema']}, written by a newer lyrx; this one reads up to {SCHEMA}. "
+                "Upgrade lyrx."
+            )
+        try:
+            self.info = RunInfo.from_json(attributes)
+        except (KeyError, TypeError) as error:
+            raise DamagedError(f"{path / 'zarr.json'} is damaged: it lacks {error}.") from error
+        self.checkpoints = Checkpoints(path, self.name, self.info.checkpoints, self.info.tensors)
+        self.history = History(path, self.info.epochs)
+        self.resume = Resume(path)
+
+    @property
+    def name(self) -> str:
+        return self.info.name
+
+    def writing(self, purpose: str) -> AbstractContextManager[None]:
+        """Hold this run's writer's lock. Raises RunLockedError, StoreNotWritableError."""
+        return writer_lock(self.path / "checkpoint", self.name, purpose)
+
+    def writer(self) -> Writer | None:
+        """The live process that writes this run, if any."""
+        return current_writer(self.path / "checkpoint")
+
+    @property
+    def trained(self) -> bool:
+        """Whether the final checkpoint is committed."""
+        return self.checkpoints.is_committed(self.checkpoints.final)
+
+    def probes(self) -> list[Probe]:
+        """The run's probes, oldest first."""
+        folder = self.path / "probes"
+        found = []
+        for entry in folder.iterdir() if folder.is_dir() else ():
+            if (entry / "zarr.json").exists() and not entry.name.endswith(".partial"):
+                found.append(Probe(entry, ProbeInfo.from_json(_attributes(entry))))
+        return sorted(found, key=lambda probe: (probe.info.created, probe.info.id))
+
+    def probe(self, wanted: str | None = None) -> Probe:
+        """The newest probe, or the newest of granularity (or with id) `wanted`. Raises NotCommittedError."""
+        probes = self.probes()
+        for probe in reversed(probes):
+            if wanted is None or wanted in (probe.info.id, probe.info.granularity):
+                return probe
+        known = ", ".join(probe.info.id for probe in probes) or "none"
+        raise NotCommittedError(f"run '{self.name}' has no probe '{wanted or ''}'. It has: {known}.")
+
+    def create_probe(self, info: ProbeInfo) -> Probe:
+        """The probe with this fingerprint: the existing one, or a new one, whole from its first moment on."""
+        path = self.path / "probes" / info.id
+        if not (path / "zarr.json").exists():
+            path.parent.mkdir(exist_ok=True)
+            made = partial_name(path)
+            _create_probe(made, info)
+            made.rename(path)
+        return Probe(path, ProbeInfo.from_json(_attributes(path)))
+
+    def status(self) -> Status:
+        """What is going on: derived from what is committed and from whether a live process holds the lock."""
+        probes = self.probes() if self.trained else []
+        return self.status_of(complete=bool(probes) and not probes[-1].missing())
+
+    def status_of(self, *, complete: bool) -> Status:
+        """The status, given whether every cell of the probe looked at is committed."""
+        if complete and self.trained:
+            return "complete"
+        if self.writer() is None:
+            return "interrupted"
+        return "probing" if self.trained else "training"
+
+
+def create_run(path: Path, info: RunInfo, probe: ProbeInfo) -> Run:
+    """Make a run with all its arrays in a folder of its own, then move it to `path`: it is there whole, or not at all.
+
+    Raises FileExistsError or OSError when there is something at `path`.
+    """
+    import zarr
+
+    made = partial_name(path)
+    try:
+        group = zarr.create_group(made, zarr_format=3, attributes={ATTRIBUTE: info.to_json()})
+        create_weights(group, info.checkpoints, info.tensors)
+        create_history(group, info.epochs)
+        group.create_group("probes")
+        _create_probe(made / "probes" / probe.id, probe)
+        made.rename(path)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    return Run(path)
+
+
+def _create_probe(path: Path, info: ProbeInfo) -> None:
+    import zarr
+
+    create_probe_arrays(zarr.create_group(path, zarr_format=3), info)
+
+
+def _attributes(path: Path) -> dict[str, Any]:
+    attributes = read_json(path / "zarr.json").get("attributes")
+    found: Any = attributes.get(ATTRIBUTE) if isinstance(attributes, dict) else None
+    if not isinstance(found, dict):
+        raise DamagedError(f"{path / 'zarr.json'} is damaged: it lacks lyrx's attributes.")
+    return found
+
