@@ -1,0 +1,34 @@
+"""Data sets by name. One small file a family; a family is a class of :class:`DataSpec` that loads itself.
+
+These modules import torch and torchvision only inside `load`, so that a wrong spec is refused at once.
+"""
+
+from typing import Any
+
+from ...store import did_you_mean, inert
+from .arrays import ArraysSpec
+from .base import DataSpec
+from .digits import DigitsSpec
+from .mnist import FashionMnistSpec, MnistSpec
+
+DATA: dict[str, type[DataSpec]] = {
+    "digits": DigitsSpec,
+    "mnist": MnistSpec,
+    "fashion-mnist": FashionMnistSpec,
+    "arrays": ArraysSpec,
+}
+
+
+def data_spec(value: Any) -> Any:
+    """The `data` section as the family that its name says. For pydantic."""
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        return value
+    name = value["name"]
+    if name not in DATA:
+        raise ValueError(
+            f"name: unknown data set '{inert(name)}'.{did_you_mean(name, DATA)} Known: {', '.join(DATA)}"
+        )
+    return DATA[name].model_validate(value)
+
+
+__all__ = ["DATA", "ArraysSpec", "DataSpec", "DigitsSpec", "FashionMnistSpec", "MnistSpec", "data_spec"]

@@ -1,0 +1,115 @@
+"""What a family of data sets is, and what it loads."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from ...store import inert
+from ..errors import DataError
+
+
+class DataSpec(BaseModel):
+    """The `data` section of a spec: which data set, and its keys."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
+
+    name: str
+
+    def load(self) -> "DataSet":
+        """Read it whole into memory. Raises DataNotFoundError, DataError."""
+        raise TypeError(f"{type(self).__name__} does not say how to load its data")
+
+
+def full_path(root: str) -> str:
+    """`root` with ~ and variables expanded, absolute: a worker started elsewhere must find it too."""
+    return str(Path(os.path.expandvars(root)).expanduser().absolute())
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A classification data set in memory, as it was read: uint8 or float, channels first, not normalised."""
+
+    train_inputs: np.ndarray
+    """uint8 or float[n, *shape]."""
+    train_targets: np.ndarray
+    """int64[n], 0..classes-1."""
+    test_inputs: np.ndarray
+    test_targets: np.ndarray
+    classes: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example."""
+        return self.train_inputs.shape[1:]
+
+    @cached_property
+    def mean_std(self) -> tuple[float, float]:
+        """Global mean and standard deviation over all training pixels (JMLR 23, 2022, section on the recipes).
+
+        Units are those of the inputs as they are (0..255 for uint8).  A constant data set has std 1, so that
+        normalising it divides by something.
+        """
+        if self.train_inputs.dtype == np.uint8:
+            counts = np.bincount(self.train_inputs.reshape(-1), minlength=256).astype(np.float64)
+            values = np.arange(256.0)
+            mean = float((counts * values).sum() / counts.sum())
+            variance = float((counts * (values - mean) ** 2).sum() / counts.sum())
+        else:
+            mean = float(self.train_inputs.mean(dtype=np.float64))
+            variance = float(self.train_inputs.var(dtype=np.float64))
+        return mean, variance**0.5 or 1.0
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over everything in it."""
+        digest = hashlib.sha256(f"{self.classes}".encode())
+        for array in (self.train_inputs, self.train_targets, self.test_inputs, self.test_targets):
+            digest.update(f"{array.dtype}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    def facts(self) -> dict[str, Any]:
+        """What is stored of it with a run."""
+        mean, std = self.mean_std
+        return {
+            "train_examples": len(self.train_inputs),
+            "test_examples": len(self.test_inputs),
+            "shape": list(self.shape),
+            "classes": self.classes,
+            "mean": mean,
+            "std": std,
+            "fingerprint": self.fingerprint,
+        }
+
+
+def checked(name: str, where: str, inputs: np.ndarray, targets: np.ndarray, classes: int | None) -> np.ndarray:
+    """Refuse what cannot be a set of examples with class labels; returns the labels as int64.
+
+    Raises DataError naming the data set, the file or array, and the first wrong example.
+    """
+    what = f"data '{inert(name)}': {inert(where)}"
+    if inputs.ndim < 2 or len(inputs) == 0:
+        raise DataError(f"{what}: inputs of shape {inputs.shape} are no examples; [n, ...] with n >= 1 is needed.")
+    if inputs.dtype != np.uint8 and not np.issubdtype(inputs.dtype, np.floating):
+        raise DataError(f"{what}: inputs are {inputs.dtype}; uint8 or a floating type is needed.")
+    if inputs.dtype != np.uint8 and not np.isfinite(inputs).all():
+        bad = int(np.flatnonzero(~np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1))[0])
+        raise DataError(f"{what}: example {bad} holds a value that is not finite.")
+    if targets.shape != (len(inputs),):
+        raise DataError(f"{what}: {len(inputs)} inputs need labels of shape ({len(inputs)},), not {targets.shape}.")
+    if not np.issubdtype(targets.dtype, np.integer):
+        raise DataError(f"{what}: labels are {targets.dtype}; whole numbers are needed.")
+    wrong = targets < 0
+    if classes is not None:
+        wrong = wrong | (targets >= classes)
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        top = "" if classes is None else f" to {classes - 1}"
+        raise DataError(f"{what}: example {first} has label {targets[first]}, out of range (0{top}).")
+    return targets.astype(np.int64)

@@ -1,0 +1,43 @@
+"""Where to compute, and how full it is."""
+
+from dataclasses import dataclass
+
+import torch
+
+from .errors import DeviceError
+
+
+def choose_device(wanted: str = "auto") -> torch.device:
+    """'auto': the current CUDA GPU if there is one, else the CPU. Raises DeviceError when 'cuda' is not there."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("run.device is 'cuda', but torch sees no CUDA GPU. Use --set run.device=cpu or auto.")
+    if wanted == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+@dataclass(frozen=True)
+class DeviceState:
+    """A device's name and memory in bytes (the host's for a CPU)."""
+
+    name: str
+    memory_used: int
+    memory_total: int
+
+
+def device_state(device: torch.device) -> DeviceState:
+    """What is measured on, and how full it is."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return DeviceState(f"{device} {torch.cuda.get_device_name(device)}", total - free, total)
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return DeviceState(f"cpu, {torch.get_num_threads()} threads", memory.total - memory.available, memory.total)
+
+
+def deterministic() -> None:
+    """Make the same seed give the same bits on the same machine, on a GPU too, where an algorithm allows it."""
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.use_deterministic_algorithms(True, warn_only=True)

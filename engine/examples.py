@@ -1,0 +1,58 @@
+"""Examples that live on the device as tensors, and are batched there."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .data.base import DataSet
+
+RESIDENT_FLOAT_BYTES = 2**30
+"""Up to this size inputs are normalised once and kept as float32; above it they stay as they are read."""
+
+
+class Examples:
+    """Inputs normalised by a global mean and standard deviation, and class labels, on one device."""
+
+    def __init__(self, inputs: np.ndarray, targets: np.ndarray, mean: float, std: float, device: torch.device):
+        self.targets = torch.from_numpy(targets).to(device)
+        self._mean, self._std = mean, std
+        # A copy: what was read may be a read-only view of a file.
+        raw = torch.from_numpy(np.array(inputs)).to(device)
+        self._ready = inputs.size * 4 <= RESIDENT_FLOAT_BYTES
+        self._inputs = self._normalised(raw) if self._ready else raw
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """float32[k, *shape] and int64[k] at `indices` (int64[k], on the device)."""
+        inputs = self._inputs.index_select(0, indices)
+        return inputs if self._ready else self._normalised(inputs), self.targets.index_select(0, indices)
+
+    def between(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """The examples `start` to `stop`, without a copy when they are kept as floats."""
+        inputs = self._inputs[start:stop]
+        return inputs if self._ready else self._normalised(inputs), self.targets[start:stop]
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All examples in order, `size` at a time."""
+        for start in range(0, len(self), size):
+            yield self.between(start, start + size)
+
+    def _normalised(self, inputs: Tensor) -> Tensor:
+        return inputs.to(torch.float32).sub_(self._mean).div_(self._std)
+
+
+def train_examples(data: DataSet, device: torch.device) -> Examples:
+    """The training examples, normalised by the mean and standard deviation of all training pixels."""
+    return Examples(data.train_inputs, data.train_targets, *data.mean_std, device)
+
+
+def test_examples(data: DataSet, device: torch.device, chosen: np.ndarray | None = None) -> Examples:
+    """The test examples (or those at the indices `chosen`), normalised as the training ones are."""
+    inputs, targets = data.test_inputs, data.test_targets
+    if chosen is not None:
+        inputs, targets = inputs[chosen], targets[chosen]
+    return Examples(inputs, targets, *data.mean_std, device)
