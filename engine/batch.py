@@ -1,0 +1,150 @@
+"""`lyrx batch`: specs carried out to their end, from where they stopped."""
+
+import contextlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..store import Probe, Run, Store
+from .distances import commit_distances
+from .events import CellCommitted, Observer, ProbeOpened, RunClosed, RunOpened
+from .errors import RunConflictError
+from .prepare import Prepared, conflict, prepare
+from .session import Session
+from .spec import Spec
+from .team import Team, processes
+
+
+def run_batch(specs: Sequence[Spec], store_path: Path, *, fresh: bool, observer: Observer) -> None:
+    """Train and probe every spec into the store at `store_path`.
+
+    All specs are checked before the first is begun.  Raises LyrxError: exit_code 2 before anything was written, 1 when
+    a run failed.  Other processes of a team do their part and write nothing.
+    """
+    prepared = [prepare(spec) for spec in specs]
+    _check_names(prepared)
+    if store_path.exists() and any(store_path.iterdir() if store_path.is_dir() else [store_path]):
+        _check_store(Store.open(store_path), prepared, fresh)
+    team = Team(specs[0].run.device) if processes() > 1 else None
+    try:
+        for one in prepared:
+            if team is None and not _is_trained(store_path, one, fresh):
+                team = Team(one.spec.run.device)
+            _Job(one, store_path, fresh, observer, team).carry_out()
+    finally:
+        if team is not None:
+            team.close()
+
+
+class _Job:
+    """One spec on its way."""
+
+    def __init__(self, prepared: Prepared, store_path: Path, fresh: bool, observer: Observer, team: Team | None):
+        self._prepared, self._fresh, self._team = prepared, fresh, team
+        self._store_path = store_path
+        self._first = team is None or team.first
+        self._observer: Observer = observer if self._first else lambda event: None
+        self._worked = False
+        self._start = time.perf_counter()
+
+    def carry_out(self) -> None:
+        name = self._prepared.spec.run.name
+        with contextlib.ExitStack() as held:
+            run = self._lead(lambda: self._open(held))
+            run = run or Store.open(self._store_path).run(name)
+            if not self._agreed(run.trained):
+                self._train(run)
+            if self._first:
+                probe = self._probe(run)
+                self._observer(RunClosed(run, probe.info.id, self._worked, time.perf_counter() - self._start))
+        if self._team is not None:
+            self._team.wait()
+
+    def _lead(self, action):
+        return action() if self._team is None else self._team.lead(action)
+
+    def _agreed(self, value: bool) -> bool:
+        return value if self._team is None else self._team.tell(value)
+
+    def _open(self, held: contextlib.ExitStack) -> Run:
+        """The run, made if need be, with its writer's lock held until `held` closes."""
+        store, info = Store.open_or_create(self._store_path), self._prepared.run
+        if self._fresh and info.name in store:
+            store.delete_run(info.name)
+        created = info.name not in store
+        run = store.create_run(info, self._prepared.probe) if created else store.run(info.name)
+        held.enter_context(run.writing("batch"))
+        problem = conflict(run, self._prepared)
+        if problem:
+            raise problem
+        epochs, _ = run.history.read()
+        team = self._team
+        self._observer(
+            RunOpened(
+                run.name,
+                created,
+                info.epochs if run.trained else max((metrics.epoch for metrics in epochs), default=0),
+                info.epochs,
+                str(team.device) if team else "",
+                team.size if team else 1,
+                self._prepared.probe.skipped,
+            )
+        )
+        return run
+
+    def _train(self, run: Run) -> None:
+        from .train import Trainer
+
+        assert self._team is not None
+        self._worked = True
+        Trainer(run, self._prepared.spec, self._prepared.data, self._team, self._observer).train()
+
+    def _probe(self, run: Run) -> Probe:
+        probe = run.create_probe(self._prepared.probe)
+        if commit_distances(run, probe):
+            self._worked = True
+        todo = probe.missing()
+        if todo:
+            self._worked = True
+            carry_out_plan(run, probe, todo, self._prepared.spec, self._observer)
+        return probe
+
+
+def carry_out_plan(run: Run, probe: Probe, todo: Sequence, spec: Spec, observer: Observer) -> None:
+    """Measure and commit the cells `todo`, then make sure that the network is still the trained one."""
+    info = probe.info
+    observer(ProbeOpened(run.name, info.id, len(todo), len(info.all_cells())))
+    session = Session(run, probe, spec)
+    for done, cell in enumerate(todo, start=1):
+        measured = session.commit(cell)
+        layer = "whole network" if cell.layer is None else info.layers[cell.layer].name
+        column = info.columns[cell.column].label
+        observer(
+            CellCommitted(run.name, layer, column, measured.estimate.error, done, len(todo), measured.seconds)
+        )
+    session.verify()
+
+
+def _is_trained(store_path: Path, prepared: Prepared, fresh: bool) -> bool:
+    if fresh or not store_path.exists():
+        return False
+    store, name = Store.open(store_path), prepared.spec.run.name
+    return name in store and store.run(name).trained
+
+
+def _check_store(store: Store, prepared: Sequence[Prepared], fresh: bool) -> None:
+    if fresh:
+        return
+    for one in prepared:
+        if one.run.name in store:
+            problem = conflict(store.run(one.run.name), one)
+            if problem:
+                raise problem
+
+
+def _check_names(prepared: Sequence[Prepared]) -> None:
+    seen: set[str] = set()
+    for one in prepared:
+        if one.run.name in seen:
+            raise RunConflictError(f"two of the specs are called '{one.run.name}' (run.name). Name them apart.")
+        seen.add(one.run.name)

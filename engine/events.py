@@ -1,0 +1,77 @@
+"""What `run_batch` says while it works. Whoever shows it (a progress bar, a log) gets these and nothing else."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..store import EpochMetrics, Run
+
+
+@dataclass(frozen=True)
+class RunOpened:
+    """A run is about to be worked on."""
+
+    run: str
+    created: bool
+    epochs_done: int
+    epochs: int
+    device: str
+    processes: int
+    skipped: tuple[str, ...]
+    """What the probe's granularity leaves out, with reasons."""
+
+
+@dataclass(frozen=True)
+class TrainProgress:
+    """Within an epoch: a share 0..1 of it is done."""
+
+    run: str
+    epoch: int
+    epochs: int
+    share: float
+
+
+@dataclass(frozen=True)
+class EpochCommitted:
+    """An epoch's numbers (and its checkpoint, if it keeps one) are in the store."""
+
+    run: str
+    epochs: int
+    metrics: EpochMetrics
+    checkpoint: bool
+
+
+@dataclass(frozen=True)
+class ProbeOpened:
+    """Probing begins: `todo` of `total` cells are missing."""
+
+    run: str
+    probe: str
+    todo: int
+    total: int
+
+
+@dataclass(frozen=True)
+class CellCommitted:
+    """A cell's numbers are in the store."""
+
+    run: str
+    layer: str
+    column: str
+    error: float
+    done: int
+    todo: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunClosed:
+    """Everything the spec asks for is in the store. `worked` is False when it was there already."""
+
+    run: Run
+    probe: str
+    worked: bool
+    seconds: float
+
+
+Event = RunOpened | TrainProgress | EpochCommitted | ProbeOpened | CellCommitted | RunClosed
+Observer = Callable[[Event], None]

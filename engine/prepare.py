@@ -1,0 +1,138 @@
+"""From a spec to what a run will be: everything that can be refused is refused here, before anything is written."""
+
+import platform
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from ..store import REINITIALISE, RERANDOMISE, Column, ProbeInfo, Run, RunInfo, Store, inert
+from ..store.files import canonical, sha256
+from .building import build_model
+from .data.base import DataSet
+from .device import choose_device
+from .errors import ModelError, RunConflictError
+from .layers import Layers, find_layers
+from .seeds import derive
+from .spec import Spec, differences, identity
+from .state import describe
+
+TRAINING_VERSION = 1
+"""Raised when the same spec and data would give other weights."""
+
+MEASURE_VERSION = 1
+"""Raised when the definition of a cell's number changes."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A spec together with its data and what its run looks like."""
+
+    spec: Spec
+    data: DataSet
+    run: RunInfo
+    probe: ProbeInfo
+
+
+def prepare(spec: Spec) -> Prepared:
+    """Load the data, build the network once, find its layers.
+
+    Raises DeviceError, DataNotFoundError, DataError, ModelError, LayerError.
+    """
+    choose_device(spec.run.device)
+    data = spec.data.load()
+    model = build_model(spec.model, data.shape, data.classes, derive(spec.run.seed, "init"))
+    tensors = describe(model)
+    if not any(tensor.kind == "parameter" for tensor in tensors):
+        raise ModelError(f"model '{spec.model.name}' has no parameters: there is nothing to train.")
+    mean, std = data.mean_std
+    # Two examples: BatchNorm cannot process one in training, and some networks treat one apart.
+    example = (torch.from_numpy(data.train_inputs[:2]).float() - mean) / std
+    layers = find_layers(
+        model, tensors, example, spec.probe.granularity, spec.probe.patterns, tuple(spec.probe.layers)
+    )
+    _check_output(spec, model, example, data.classes)
+    resolved = spec.resolved()
+    facts = data.facts()
+    fingerprint = _hash(
+        identity(resolved, ("run", "model", "data", "train")), facts["fingerprint"], TRAINING_VERSION
+    )
+    run = RunInfo(
+        name=spec.run.name,
+        model=spec.model.name,
+        data=spec.data.name,
+        epochs=spec.train.epochs,
+        checkpoints=spec.train.kept(),
+        tensors=tuple(tensors),
+        fingerprint=fingerprint,
+        spec=resolved,
+        data_facts=facts,
+        versions=versions(),
+        created=time.time(),
+    )
+    return Prepared(spec, data, run, probe_info(spec, layers, fingerprint))
+
+
+def probe_info(spec: Spec, layers: Layers, run_fingerprint: str) -> ProbeInfo:
+    """The probe that a spec asks for, of the run with this fingerprint."""
+    resolved = spec.resolved()
+    columns = [Column(RERANDOMISE, draws=spec.probe.draws)] if spec.probe.draws else []
+    columns += [Column(REINITIALISE, epoch) for epoch in spec.probe_checkpoints()]
+    return ProbeInfo(
+        granularity=spec.probe.granularity,
+        layers=layers.rows,
+        columns=tuple(columns),
+        checkpoints=spec.probe_checkpoints(),
+        fingerprint=_hash(run_fingerprint, identity(resolved, ("probe",)), MEASURE_VERSION),
+        settings=resolved["probe"],
+        skipped=layers.skipped,
+        created=time.time(),
+    )
+
+
+def conflict(run: Run, prepared: Prepared) -> RunConflictError | None:
+    """Why `prepared` cannot go on with the existing `run`, or None. Other probe settings are no conflict."""
+    sections = ("run", "model", "data", "train")
+    name = inert(run.name)
+    differing = differences(identity(dict(run.info.spec), sections), identity(prepared.run.spec, sections))  # type: ignore[arg-type]
+    if differing:
+        return RunConflictError(
+            f"a run '{name}' with another spec is in the store already. They differ in "
+            f"{'; '.join(map(inert, differing))}. Give this one another name (--set run.name=NAME), "
+            "or replace that one with --fresh."
+        )
+    if run.info.data_facts.get("fingerprint") != prepared.run.data_facts["fingerprint"]:
+        return RunConflictError(
+            f"run '{name}' was made from other data than the data set '{prepared.spec.data.name}' holds now. "
+            "Give this one another name (--set run.name=NAME), or replace that one with --fresh."
+        )
+    if not run.trained and run.info.fingerprint != prepared.run.fingerprint:
+        return RunConflictError(
+            f"run '{name}' was begun by a version of lyrx that trains otherwise. Start it anew with --fresh."
+        )
+    return None
+
+
+def versions() -> dict[str, str]:
+    """What a run was made with."""
+    packages = ("lyrx", "torch", "torchvision", "accelerate", "zarr", "numpy")
+    return {"python": platform.python_version(), **{package: version(package) for package in packages}}
+
+
+def _check_output(spec: Spec, model: torch.nn.Module, example: torch.Tensor, classes: int) -> None:
+    model.eval()
+    with torch.no_grad():
+        output = model(example)
+    model.train()
+    if not isinstance(output, torch.Tensor) or output.ndim != 2 or output.shape[1] < classes:
+        shape = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        raise ModelError(
+            f"model '{spec.model.name}' gives {shape} for two examples; a tensor [2, {classes}] "
+            f"(one score for each of the {classes} classes) is needed."
+        )
+
+
+def _hash(*parts: Any) -> str:
+    return sha256(canonical(list(parts)))

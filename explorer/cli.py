@@ -1,0 +1,246 @@
+"""The command line: `lyrx batch | ls | show | explore | check | worker`.
+
+Whatever needs torch is imported inside its command, so that the others start at once.
+"""
+
+import functools
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+from ..store import LyrxError, Store, inert
+
+app = typer.Typer(
+    help="Which layers of a trained network matter? Put one back, keep the rest, measure the error.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_STORE = "lyrx.zarr"
+
+
+class MetricName(StrEnum):
+    """What a heatmap can show."""
+
+    error = "error"
+    loss = "loss"
+    agreement = "agreement"
+    l2 = "l2"
+    linf = "linf"
+
+
+StoreOption = Annotated[
+    Path | None,
+    typer.Option("--store", metavar="STORE", help="The store; default: $LYRX_STORE, then ./lyrx.zarr.", show_default=False),
+]
+
+
+def store_path(given: Path | None) -> Path:
+    """The store that a command works on: `--store`, then LYRX_STORE, then ./lyrx.zarr."""
+    return given or Path(os.environ.get("LYRX_STORE") or DEFAULT_STORE)
+
+
+def _leads() -> bool:
+    """Whether this process speaks for its team: under a launcher only the first one does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _complain(message: str) -> None:
+    if _leads():
+        print(f"lyrx: {inert(message, keep=chr(10))}", file=sys.stderr)
+
+
+def _command(function: F) -> F:
+    """Turn lyrx's errors into one message and an exit code: 2 bad input, 1 a run failed, 130 interrupted."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except LyrxError as error:
+            _complain(str(error))
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            _complain("interrupted. What was finished is kept; the same command goes on from there.")
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            # The reader of a pipe has gone (`lyrx show | head`). Nothing is wrong, and nobody to tell.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            _complain(f"the system refused: {error.strerror or error}{where}. What was finished is kept.")
+            raise typer.Exit(1) from None
+
+    return wrapped  # type: ignore[return-value]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"lyrx {version('lyrx')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command()
+@_command
+def batch(
+    specs: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="TOML files, one run each.", show_default=False)],
+    store: StoreOption = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of every spec, such as train.epochs=10."),
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Remove these runs first and start them anew.")] = False,
+) -> None:
+    """Train and probe, headless. Run again, it goes on where it stopped."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    from ..engine.specfile import load_spec
+
+    loaded = [load_spec(path, set_ or ()) for path in specs]
+
+    # Now, since it takes seconds: a wrong spec has been refused without it.
+    from ..engine.batch import run_batch
+    from .batchview import batch_view
+
+    path = store_path(store)
+    with batch_view(path, quiet=not _leads()) as view:
+        run_batch(loaded, path, fresh=fresh, observer=view)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+@app.command("ls")
+@_command
+def list_runs(
+    store: StoreOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+) -> None:
+    """List the runs of a store."""
+    from . import listing
+
+    opened = Store.open(store_path(store))
+    runs, errors = opened.runs()
+    print(listing.as_json(runs)) if as_json else listing.show(opened, runs)
+    _end_with(errors)
+
+
+@app.command()
+@_command
+def show(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run of the store.", show_default=False)],
+    store: StoreOption = None,
+    metric: Annotated[MetricName, typer.Option(help="What to show.")] = MetricName.error,
+    probe: Annotated[
+        str | None,
+        typer.Option("--probe", help="A probe's id or granularity; default: the newest.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show a run's heatmap as text."""
+    from .picture import take_picture
+
+    opened = Store.open(store_path(store)).run(run)
+    picture = take_picture(opened, opened.probe(probe))
+    if as_json:
+        from .jsonout import dumps, picture_json
+
+        print(dumps(picture_json(picture)))
+    else:
+        from .show import print_heatmap
+
+        print_heatmap(picture, metric.value)
+    _end_with(picture.problems)
+
+
+@app.command()
+@_command
+def explore(
+    store: Annotated[
+        Path | None,
+        typer.Argument(metavar="[STORE]", help="The store; default: $LYRX_STORE, then ./lyrx.zarr.", show_default=False),
+    ] = None,
+    run: Annotated[str | None, typer.Option("--run", help="Open this run at once.", show_default=False)] = None,
+    worker: Annotated[
+        str | None,
+        typer.Option(
+            "--worker", metavar="COMMAND", help="How to start a worker, such as 'ssh host lyrx worker'.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Walk through a store in the terminal, and measure what is missing by pressing a key."""
+    path = store_path(store)
+    Store.open(path)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise LyrxError("explore needs a terminal on its input and output. `lyrx show RUN` prints a heatmap anywhere.")
+    from .app import run_app
+
+    raise typer.Exit(run_app(path, shlex.split(worker) if worker else None, run))
+
+
+@app.command()
+@_command
+def check(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="The store to verify.", show_default=False)],
+) -> None:
+    """Verify every hash of a store, sweep what killed writers left, and name what is damaged."""
+    from ..store.check import check_store
+    from .listing import show_report
+
+    report = None
+    for name, report in check_store(Store.open(store)):
+        if name:
+            print(f"checked {inert(name)}", flush=True)
+    assert report is not None
+    show_report(report)
+    if report.damaged:
+        raise typer.Exit(2)
+
+
+@app.command()
+@_command
+def worker() -> None:
+    """Measure cells on request: JSON lines on standard input and output (see lyrx.engine.protocol)."""
+    from ..engine.worker import main as serve
+
+    raise typer.Exit(serve())
+
+
+def _end_with(problems: Any) -> None:
+    """Name what is damaged; a command that met damage has not succeeded."""
+    for problem in problems:
+        _complain(str(problem))
+    if problems:
+        raise typer.Exit(2)
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The JSON of `lyrx show --json` and `lyrx ls --json`. Others rely on it: keys are added, never changed or removed.
+
+Described for its readers in `explorer/JSON.md`.
+"""
+
+import json
+import math
+from typing import Any
+
+from ..store import Run
+from .picture import CellSummary, Picture
+
+
+def picture_json(picture: Picture) -> dict[str, Any]:
+    """One probe of one run. Errors are fractions 0..1; missing and damaged cells are absent; no number is null."""
+    baseline = picture.baseline
+    epochs = {metrics.epoch: metrics for metrics in picture.history}
+    whole = {
+        column.checkpoint: cell.error
+        for index, column in enumerate(picture.columns)
+        if (cell := picture.cell(None, index)) and cell.measured
+    }
+    checkpoints = []
+    for epoch in picture.committed:
+        known = epochs.get(epoch)
+        error = whole.get(epoch, known.test_error if known else math.nan)
+        checkpoints.append(
+            {"epoch": epoch, "train_loss": _number(known.train_loss if known else math.nan), "error": _number(error)}
+        )
+    return {
+        "run": picture.run.name,
+        "status": picture.status,
+        "model": picture.run.model,
+        "data": picture.run.data,
+        "baseline": baseline
+        and {"error": baseline.error, "loss": _number(baseline.loss), "n": baseline.n},
+        "granularity": picture.probe.granularity,
+        "layers": picture.layer_names,
+        "columns": [column.to_json() for column in picture.columns],
+        "cells": [
+            _cell(layer, column, cell)
+            for (layer, column), cell in sorted(
+                (place, cell) for place, cell in picture.cells.items() if place[0] is not None and cell.measured
+            )
+        ],
+        "distances": {
+            "l2": _distances(picture, 0),
+            "linf": _distances(picture, 1),
+        },
+        "checkpoints": checkpoints,
+        "probe": picture.probe.id,
+        "tolerance": picture.tolerance,
+        "skipped": list(picture.probe.skipped),
+        "problems": [str(problem) for problem in picture.problems],
+    }
+
+
+def _cell(layer: int | None, column: int, cell: CellSummary) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "layer": layer,
+        "column": column,
+        "error": cell.error,
+        "low": cell.low,
+        "high": cell.high,
+        "loss": _number(cell.loss),
+        "agreement": cell.agreement,
+        "n": cell.n,
+        "exact": cell.exact,
+    }
+    if cell.expected > 1:
+        value["spread"] = cell.spread
+        value["draws"] = [
+            {
+                "error": draw.error,
+                "low": draw.low,
+                "high": draw.high,
+                "loss": _number(draw.loss),
+                "agreement": draw.agreement,
+                "n": draw.n,
+                "exact": draw.exact,
+            }
+            for draw in cell.draws
+        ]
+    return value
+
+
+def _distances(picture: Picture, norm: int) -> list[list[float | None]]:
+    """[layer][checkpoint], in the order of the probe's checkpoints; null where not measured."""
+    return [
+        [
+            _number(picture.distances[epoch][norm][layer]) if epoch in picture.distances else None
+            for epoch in picture.probe.checkpoints
+        ]
+        for layer in range(len(picture.probe.layers))
+    ]
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    """One line of `lyrx ls`. `layers` and `checkpoints` count; `error` is that of the last finished epoch."""
+    probes = run.probes()
+    epochs, _ = run.history.read()
+    return {
+        "name": run.name,
+        "status": run.status(),
+        "model": run.info.model,
+        "data": run.info.data,
+        "layers": len(probes[-1].info.layers) if probes else 0,
+        "checkpoints": len(run.checkpoints.committed()),
+        "error": _number(epochs[-1].test_error) if epochs else None,
+        "epoch": epochs[-1].epoch if epochs else None,
+        "epochs": run.info.epochs,
+    }
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return value if math.isfinite(value) else None
+
+
+def dumps(value: Any) -> str:
+    """`value` as JSON text, escape sequences written out."""
+    return json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False)

@@ -1,0 +1,54 @@
+"""Tables of runs, and what a check found, as text."""
+
+import sys
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..store import Run, Store, inert
+from ..store.check import Report
+from .jsonout import dumps, run_json
+
+
+def as_json(runs: Sequence[Run]) -> str:
+    """The JSON list of `lyrx ls --json`."""
+    return dumps([run_json(run) for run in runs])
+
+
+def show(store: Store, runs: Sequence[Run], console: Console | None = None) -> None:
+    """Print the runs of a store as a table."""
+    console = console or Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    if not runs:
+        console.print(Text(f"{inert(str(store.path))} holds no runs yet. `lyrx batch SPEC` makes one."))
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title in ("run", "state", "model", "data"):
+        table.add_column(title, overflow="fold")
+    for title in ("layers", "checkpoints", "epochs", "error"):
+        table.add_column(title, justify="right")
+    for run in runs:
+        facts = run_json(run)
+        error = facts["error"]
+        table.add_row(
+            # Text, not str: what comes from a file is never read as markup.
+            *(Text(inert(str(facts[key]))) for key in ("name", "status", "model", "data")),
+            *(str(facts[key]) for key in ("layers", "checkpoints")),
+            f"{facts['epoch'] if facts['epoch'] is not None else '–'}/{facts['epochs']}",
+            "–" if error is None else f"{100 * error:.2f} %",
+        )
+    console.print(table)
+
+
+def show_report(report: Report) -> None:
+    """Print what a check found."""
+    for path in report.swept:
+        print(f"swept {inert(str(path))}")
+    for path in report.kept:
+        print(f"left alone, perhaps still in use: {inert(str(path))}")
+    for problem in report.damaged:
+        print(f"damaged: {inert(str(problem))}")
+    state = f"{len(report.damaged)} damaged" if report.damaged else "all whole"
+    print(f"{report.runs} runs, {report.checkpoints} checkpoints, {report.rows} rows of numbers: {state}.")

@@ -1,0 +1,143 @@
+"""What `lyrx batch` shows while it works: bars on a terminal, timestamped lines elsewhere.
+
+Both are observers of the engine's events; they are told apart by the events' class names, so that this module needs
+nothing of the engine.
+"""
+
+import time
+from datetime import datetime
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ..store import inert
+
+_CELL_LINES_EVERY = 5.0  # seconds between two lines about cells
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
+
+
+def _opening(event: Any) -> str:
+    if event.created:
+        state = "new"
+    elif event.epochs_done >= event.epochs:
+        state = "trained already"
+    else:
+        state = f"going on after epoch {event.epochs_done}"
+    where = f" on {event.device}" if event.device else ""
+    where += f", {event.processes} processes" if event.processes > 1 else ""
+    return f"{state}, {event.epochs} epochs{where}"
+
+
+class Lines:
+    """Plain lines with a time, for logs and pipes."""
+
+    def __init__(self, out: TextIO):
+        self._out = out
+        self._told = 0.0
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __call__(self, event: Any) -> None:
+        line = self._line(event)
+        if line:
+            now = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
+            run = event.run if isinstance(event.run, str) else event.run.name
+            print(f"{now} {inert(run)}: {inert(line)}", file=self._out, flush=True)
+
+    def _line(self, event: Any) -> str | None:
+        match type(event).__name__:
+            case "RunOpened":
+                skipped = f"; in no layer: {len(event.skipped)} modules (see lyrx show)" if event.skipped else ""
+                return _opening(event) + skipped
+            case "EpochCommitted":
+                m = event.metrics
+                trained = "" if m.epoch == 0 else f"train loss {m.train_loss:.4f}, lr {m.lr:g}, "
+                kept = ", checkpoint kept" if event.checkpoint else ""
+                return (
+                    f"epoch {m.epoch}/{event.epochs}: {trained}test error {_percent(m.test_error)}, "
+                    f"{m.seconds:.2f} s{kept}"
+                )
+            case "ProbeOpened":
+                return f"probe {event.probe}: {event.todo} of {event.total} cells to measure"
+            case "CellCommitted":
+                now = time.monotonic()
+                if event.done < event.todo and now - self._told < _CELL_LINES_EVERY:
+                    return None
+                self._told = now
+                return f"cell {event.done}/{event.todo}: {event.layer}, {event.column}: error {_percent(event.error)}"
+            case "RunClosed":
+                return f"complete, {event.seconds:.1f} s" if event.worked else "complete already, nothing to do"
+        return None
+
+
+class Bars:
+    """Progress bars with the time left, for a person at a terminal."""
+
+    def __init__(self, console: Console):
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[done]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            transient=True,
+            expand=True,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> "Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: Any) -> None:
+        match type(event).__name__:
+            case "RunOpened":
+                self._say(event.run, _opening(event))
+                self._begin(f"train {escape(inert(event.run))}", event.epochs, event.epochs_done)
+            case "TrainProgress":
+                self._advance(event.epoch - 1 + event.share, f"epoch {event.epoch}/{event.epochs}")
+            case "EpochCommitted":
+                m = event.metrics
+                self._advance(m.epoch, f"epoch {m.epoch}/{event.epochs}", f"error {_percent(m.test_error)}")
+            case "ProbeOpened":
+                self._begin(f"probe {escape(inert(event.run))}", event.todo, 0)
+            case "CellCommitted":
+                layer = inert(event.layer)
+                shown = layer if len(layer) <= 20 else f"…{layer[-19:]}"
+                self._advance(event.done, f"cell {event.done}/{event.todo}", escape(f"{shown} {event.column}"))
+            case "RunClosed":
+                self._end()
+                done = f"complete in {event.seconds:.1f} s" if event.worked else "complete already, nothing to do"
+                self._say(event.run.name, done)
+
+    def _say(self, run: str, text: str) -> None:
+        self._console.print(f"{escape(inert(run))}: {text}", highlight=False)
+
+    def _begin(self, what: str, total: float, completed: float) -> None:
+        self._end()
+        self._task = self._progress.add_task(what, total=total, completed=completed, done="", note="")
+
+    def _advance(self, completed: float, done: str, note: str | None = None) -> None:
+        if self._task is not None:
+            fields = {"done": done} if note is None else {"done": done, "note": note}
+            self._progress.update(self._task, completed=completed, **fields)
+
+    def _end(self) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None

@@ -1,0 +1,78 @@
+"""Running lyrx in tests: specs as plain values, batches in this process, commands in processes of their own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lyrx.engine.batch import run_batch
+from lyrx.engine.specfile import make_spec
+from lyrx.store import Run, Store
+
+TESTS = Path(__file__).parent
+
+SPEC: dict[str, Any] = {
+    "run": {"name": "r", "seed": 3, "device": "cpu"},
+    "model": {"name": "fcn", "width": 16, "depth": 2},
+    "data": {"name": "digits"},
+    "train": {"epochs": 3, "batch_size": 32, "lr": 0.05, "checkpoints": [0, 1, 3]},
+    "probe": {"draws": 2},
+}
+
+
+def spec_values(**sections: dict[str, Any]) -> dict[str, Any]:
+    """SPEC with some keys of some sections changed (a section with a new `name` is replaced)."""
+    values = {section: dict(keys) for section, keys in SPEC.items()}
+    for section, keys in sections.items():
+        values[section] = keys if "name" in keys and section in ("model", "data") else {**values[section], **keys}
+    return values
+
+
+def batch(store: Path, *, fresh: bool = False, **sections: dict[str, Any]) -> tuple[Run, list[Any]]:
+    """Carry a spec out in this process; returns its run and the events."""
+    events: list[Any] = []
+    spec = make_spec(spec_values(**sections))
+    run_batch([spec], store, fresh=fresh, observer=events.append)
+    return Store.open(store).run(spec.run.name), events
+
+
+def write_spec(path: Path, **sections: dict[str, Any]) -> Path:
+    """SPEC, changed, as a TOML file."""
+
+    def text(value: Any) -> str:
+        if isinstance(value, dict):
+            return "{" + ", ".join(f'"{k}" = {text(v)}' for k, v in value.items()) + "}"
+        return {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value).replace("'", '"')
+
+    lines = []
+    for section, keys in spec_values(**sections).items():
+        lines += [f"[{section}]", *(f"{key} = {text(value)}" for key, value in keys.items())]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """This process's, with the tests' modules importable, and without a launcher's variables."""
+    keep = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LYRX_STORE")}
+    return {**keep, "PYTHONPATH": str(TESTS), "COLUMNS": "100", **extra}
+
+
+def lyrx(*arguments: str | Path, cwd: Path | None = None, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    return subprocess.run(command(*arguments), capture_output=True, text=True, env=environment(**extra), cwd=cwd, timeout=240)
+
+
+def command(*arguments: str | Path) -> Sequence[str]:
+    return [sys.executable, "-m", "lyrx.explorer.cli", *map(str, arguments)]
+
+
+def weights(run: Run, epoch: int) -> dict[str, bytes]:
+    """Every tensor's bytes at a checkpoint."""
+    return {name: array.tobytes() for name, array in run.checkpoints.read(epoch).items()}
+
+
+def cells(run: Run) -> dict[Any, Any]:
+    """Every committed estimate of the newest probe."""
+    return run.probe().results().estimates

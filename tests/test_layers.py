@@ -1,0 +1,121 @@
+"""Layers: which tensors are reset together, in depth order, and what is skipped."""
+
+import pytest
+import torch
+import torchvision
+from models_for_tests import LateFirst, Tied, convolutional
+from torch import nn
+
+from lyrx.engine.errors import LayerError, ModelError
+from lyrx.engine.layers import Layers, find_layers
+from lyrx.engine.state import describe
+
+IMAGES = torch.zeros(2, 1, 8, 8)
+
+
+def layers(model: nn.Module, example: torch.Tensor = IMAGES, granularity: str = "layer", **options) -> Layers:
+    return find_layers(model, describe(model), example, granularity, **options)
+
+
+def names(found: Layers) -> list[str]:
+    return [row.name for row in found.rows]
+
+
+def test_a_layer_is_a_weighted_module_with_the_norm_that_follows():
+    found = layers(convolutional())
+    assert names(found) == ["0", "3", "8"]
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    assert found.rows[0].tensors == ("0.weight", "1.weight", "1.bias", *(f"1.{s}" for s in statistics))
+    assert found.rows[1].tensors == ("3.weight", "3.bias", *(f"4.{s}" for s in statistics))
+    assert found.rows[0].parameters == 4 * 9 + 4 + 4
+    assert [line.partition(":")[0] for line in found.skipped] == [
+        "2 (ReLU)", "4 (BatchNorm2d)", "5 (ReLU)", "6 (Dropout)", "7 (Flatten)"
+    ]
+
+
+def test_a_module_is_every_leaf_that_holds_parameters():
+    found = layers(convolutional(), granularity="module")
+    assert names(found) == ["0", "1", "3", "8"]
+    # A norm without parameters is in no row, and its statistics are named as such.
+    assert "4.running_mean (buffer): in no row" in found.skipped
+
+
+def test_tied_parameters_belong_to_one_layer():
+    found = layers(Tied())
+    assert names(found) == ["first", "head"]
+    assert "second (Linear): its weights are those of first.weight" in found.skipped
+    by_alias = layers(Tied(), granularity="patterns", patterns={"tied": ["second"]})
+    assert by_alias.rows[0].tensors == ("first.weight",)
+
+
+def test_depth_is_the_order_of_calls_not_of_registration():
+    # A module that is never called stands behind the one registered before it.
+    assert names(layers(LateFirst())) == ["body", "unused", "head"]
+
+
+def test_blocks_of_a_resnet():
+    model = torchvision.models.resnet18(num_classes=10)
+    found = layers(model, torch.zeros(2, 3, 32, 32), "block")
+    assert names(found) == ["conv1", *(f"layer{i}.{j}" for i in range(1, 5) for j in range(2)), "fc"]
+    tensors = {tensor for row in found.rows for tensor in row.tensors}
+    assert tensors == {info.name for info in describe(model)}
+    assert "bn1.weight" in found.rows[0].tensors
+    down = next(row for row in found.rows if row.name == "layer2.0")
+    assert "layer2.0.downsample.1.running_var" in down.tensors
+
+
+def test_layers_of_a_resnet_cover_every_tensor_once():
+    model = torchvision.models.resnet18(num_classes=10)
+    found = layers(model, torch.zeros(2, 3, 32, 32))
+    claimed = [tensor for row in found.rows for tensor in row.tensors]
+    assert sorted(claimed) == sorted(info.name for info in describe(model))
+    assert len(found.rows) == 21  # 17 convolutions, 3 of shortcuts, 1 linear
+    assert sum(row.parameters for row in found.rows) == sum(p.numel() for p in model.parameters())
+
+
+def test_attention_is_one_layer_with_its_output_projection():
+    model = torchvision.models.vit_b_16(num_classes=10)
+    example = torch.zeros(1, 3, 224, 224)
+    found = layers(model, example)
+    attention = next(row for row in found.rows if row.name.endswith("encoder_layer_0.self_attention"))
+    assert {name.rpartition("self_attention.")[2] for name in attention.tensors if "ln_2" not in name} == {
+        "in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias"
+    }
+    assert "class_token" in names(found)
+    blocks = names(layers(model, example, "block"))
+    assert [name for name in blocks if "encoder_layer" in name] == [
+        f"encoder.layers.encoder_layer_{i}" for i in range(12)
+    ]
+
+
+def test_patterns_of_the_user():
+    found = layers(convolutional(), granularity="patterns", patterns={"convs": ["0", "3.*"], "end": ["8.weight"]})
+    assert names(found) == ["convs", "end"]
+    assert found.rows[0].tensors == ("0.weight", "3.weight", "3.bias")
+    assert "8.bias (parameter): in no row" in found.skipped
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"granularity": "patterns", "patterns": {"a": ["9.*"]}}, r"probe\.patterns\.a: '9\.\*' matches no"),
+        ({"only": ["0", "fc*"]}, r"probe\.layers: 'fc\*' matches no layer.*0, 3, 8"),
+        ({"granularity": "patterns", "patterns": {"a": ["4"]}}, "buffers only"),
+    ],
+)
+def test_a_pattern_that_matches_nothing_is_refused(options, said):
+    with pytest.raises(LayerError, match=said):
+        layers(convolutional(), **options)
+
+
+def test_only_some_rows():
+    assert names(layers(convolutional(), only=["8", "0"])) == ["0", "8"]
+
+
+def test_a_model_that_cannot_process_the_data_is_refused_and_left_as_it_was():
+    model = convolutional()
+    model.train()
+    with pytest.raises(ModelError, match=r"\[1, 9, 9\]"):
+        layers(model, torch.zeros(2, 1, 9, 9))
+    assert all(module.training for module in model.modules())
+    assert not any(module._forward_pre_hooks for module in model.modules())

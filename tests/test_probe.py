@@ -1,0 +1,242 @@
+"""Probing: every cell equals what plain PyTorch gives, and the network comes back as it was."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from running import batch, spec_values
+from torch import nn
+from torch.nn import functional
+
+from lyrx.engine.building import build_model
+from lyrx.engine.errors import CancelledError, RestoreError, RunConflictError
+from lyrx.engine.evaluate import full_forward, judge
+from lyrx.engine.examples import Examples
+from lyrx.engine.seeds import derive
+from lyrx.engine.session import Session
+from lyrx.engine.specfile import make_spec
+from lyrx.engine.state import named_tensors
+from lyrx.store import Cell, NotCommittedError, Run, Store
+
+CONV = {"name": "models_for_tests:convolutional"}
+TIED = {"name": "models_for_tests:Tied"}
+
+
+def test_judge_by_hand():
+    logits = torch.tensor([[2.0, 0.0, 1.0], [0.0, 0.0, 3.0], [float("nan"), 5.0, 1.0], [1.0, float("inf"), 0.0]])
+    outcome = judge(logits, torch.tensor([0, 1, 1, 1]))
+    assert outcome.prediction.tolist() == [0, 2, -1, 1]
+    assert outcome.wrong.tolist() == [False, True, True, False]
+    assert outcome.loss[0].item() == pytest.approx(np.log(np.exp([2, 0, 1]).sum()) - 2)
+    assert outcome.loss[1].item() == pytest.approx(np.log(np.exp([0, 0, 3]).sum()))
+
+
+def test_tally_by_hand():
+    # The network's score for class c is the c-th input, and normalising with mean 0, std 1 changes nothing.
+    inputs = np.eye(4, dtype="float32")
+    examples = Examples(inputs, np.array([0, 1, 0, 0]), 0.0, 1.0, torch.device("cpu"))
+    tally, predictions = full_forward(nn.Identity(), examples, 3, reference=torch.tensor([0, 0, 2, 3]))
+    assert predictions.tolist() == [0, 1, 2, 3]
+    assert (tally.seen, tally.wrong, tally.agreeing) == (4, 2, 3)
+    right, wrong = np.log(np.e + 3) - 1, np.log(np.e + 3)
+    assert tally.loss == pytest.approx((2 * right + 2 * wrong) / 4)
+
+
+def oracle(run: Run, model: nn.Module, data, state: dict[str, torch.Tensor], trained: dict[str, torch.Tensor]):
+    """Error, loss and agreement of the network with `state`, by load_state_dict and one forward of everything."""
+    mean, std = run.info.data_facts["mean"], run.info.data_facts["std"]
+    x = (torch.from_numpy(data.test_inputs).float() - mean) / std
+    y = torch.from_numpy(data.test_targets)
+
+    def logits(values: dict[str, torch.Tensor]) -> torch.Tensor:
+        model.load_state_dict(values)
+        model.eval()
+        with torch.no_grad():
+            return model(x)
+
+    out, reference = logits(state), logits(trained).argmax(1)
+    return (
+        float((out.argmax(1) != y).double().mean()),
+        float(functional.cross_entropy(out, y)),
+        float((out.argmax(1) == reference).double().mean()),
+    )
+
+
+def full_state(run: Run, epoch: int) -> dict[str, torch.Tensor]:
+    arrays = run.checkpoints.read(epoch)
+    state = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    for info in run.info.tensors:
+        state.update((alias, state[info.name]) for alias in info.aliases)
+    return state
+
+
+@pytest.mark.parametrize("model", [CONV, TIED, {"name": "fcn", "width": 16, "depth": 2, "batch_norm": True}])
+@pytest.mark.parametrize("policy", ["rewound", "kept"])
+def test_every_cell_equals_a_plain_forward(tmp_path: Path, model: dict, policy: str):
+    if policy == "kept" and model is TIED:
+        pytest.skip("it has no norm")
+    sections = {"model": model, "probe": {"norm_statistics": policy}}
+    run, _ = batch(tmp_path / "s.zarr", **sections)
+    spec = make_spec(spec_values(**sections))
+    data, probe = spec.data.load(), run.probe()
+    info, results = probe.info, probe.results()
+    plain = build_model(spec.model, (1, 8, 8), 10, 0)
+    trained = full_state(run, 3)
+    assert set(results.estimates) == set(info.all_cells())
+    for cell, estimate in results.estimates.items():
+        column, state = info.columns[cell.column], dict(trained)
+        if cell.layer is None:
+            state = full_state(run, column.checkpoint or 0)
+        else:
+            layer = info.layers[cell.layer]
+            if column.kind == "rerandomise":
+                fresh = build_model(spec.model, (1, 8, 8), 10, derive(3, "rerandomise", layer.name, cell.draw))
+                source = dict(fresh.state_dict())
+            else:
+                source = full_state(run, column.checkpoint or 0)
+            for name in layer.tensors:
+                if policy == "kept" and name.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked"):
+                    continue
+                state[name] = source[name]
+                for tensor in run.info.tensors:
+                    if tensor.name == name:
+                        state.update((alias, source[name]) for alias in tensor.aliases)
+        error, loss, agreement = oracle(run, plain, data, state, trained)
+        assert estimate.error == error, cell
+        assert estimate.loss == pytest.approx(loss, rel=1e-4)
+        assert estimate.agreement == agreement
+        assert (estimate.low, estimate.high) == (estimate.error, estimate.error)
+        assert estimate.exact
+        assert estimate.n == 360
+
+
+def test_the_whole_networks_row_is_the_training_history(tmp_path: Path):
+    run, _ = batch(tmp_path / "s.zarr")
+    history = {metrics.epoch: metrics for metrics in run.history.read()[0]}
+    probe = run.probe()
+    for cell in probe.info.network_cells():
+        estimate = probe.read(cell)
+        epoch = probe.info.columns[cell.column].checkpoint
+        assert estimate is not None
+        assert estimate.error == history[epoch].test_error
+    baseline = probe.read(probe.info.network_cells()[-1])
+    assert baseline is not None
+    assert baseline.agreement == 1.0
+
+
+def test_draws_differ_and_are_neither_checkpoint_0_nor_each_other(tmp_path: Path):
+    run, _ = batch(tmp_path / "s.zarr", probe={"draws": 3})
+    probe = run.probe()
+    session = Session(run, probe)
+    drawn = [session._interventions.values(Cell(0, 0, draw))["fc1.weight"] for draw in range(3)]
+    first = torch.from_numpy(run.checkpoints.read(0, ["fc1.weight"])["fc1.weight"])
+    for index, one in enumerate(drawn):
+        assert one.std().item() == pytest.approx(first.std().item(), rel=0.1)
+        assert not torch.equal(one, first)
+        assert all(not torch.equal(one, other) for other in drawn[index + 1 :])
+    record = probe._estimate.commits.read((0, 0, 1))
+    assert record is not None
+    assert record["seed"] == derive(3, "rerandomise", "fc1", 1)
+
+
+def test_distances_by_hand(tmp_path: Path):
+    run, _ = batch(tmp_path / "s.zarr", model=CONV)
+    probe = run.probe()
+    distances = probe.results().distances
+    start, end = run.checkpoints.read(0), run.checkpoints.read(3)
+    names = ["0.weight", "1.weight", "1.bias"]  # parameters of the first layer; its statistics are no weights
+    change = np.concatenate([(end[n].astype("f8") - start[n].astype("f8")).ravel() for n in names])
+    l2, linf = distances[3]
+    assert l2[0] == pytest.approx(np.sqrt((change**2).mean()))
+    assert linf[0] == pytest.approx(np.abs(change).max())
+    assert distances[0] == ((0.0,) * 3, (0.0,) * 3)
+    assert set(distances) == {0, 1, 3}
+
+
+def test_fewer_examples_give_an_interval_that_is_about_the_whole_data_set(tmp_path: Path):
+    whole, _ = batch(tmp_path / "s.zarr")
+    exact = whole.probe().results().estimates
+    part, events = batch(tmp_path / "s.zarr", probe={"examples": 120})
+    assert len(part.probes()) == 2  # another probe of the same run, which was not trained again
+    assert not [event for event in events if type(event).__name__ == "EpochCommitted"]
+    sampled = part.probe().results().estimates
+    inside = 0
+    for cell, estimate in sampled.items():
+        assert estimate.n == 120
+        assert estimate.total == 360
+        assert not estimate.exact
+        assert estimate.low <= estimate.error <= estimate.high
+        inside += estimate.low <= exact[cell].error <= estimate.high
+    assert inside >= 0.8 * len(sampled)  # the cells share one sample, so they are right or wrong together
+
+
+def test_a_network_that_was_not_put_back_is_noticed(tmp_path: Path):
+    run, _ = batch(tmp_path / "s.zarr")
+    session = Session(run, run.probe())
+    session.verify()
+    with torch.no_grad():
+        named_tensors(session.model)["fc1.bias"][0] += 1e-6
+    with pytest.raises(RestoreError, match=r"fc1\.bias"):
+        session.verify()
+
+
+def test_a_cancel_takes_effect_after_one_batch_and_leaves_no_number(tmp_path: Path):
+    run, _ = batch(tmp_path / "s.zarr", probe={"batch_size": 100})
+    session, seen = Session(run, run.probe()), []
+    cell = Cell(0, 1, 0)
+    run.probe()._estimate.commits.withdraw((0, 1, 0))
+
+    def after(examples: int) -> bool:
+        seen.append(examples)
+        return True
+
+    with pytest.raises(CancelledError):
+        session.commit(cell, after)
+    assert seen == [100]
+    assert run.probe().read(cell) is None
+    session.verify()
+
+
+def test_an_untrained_run_and_other_data_are_refused(tmp_path: Path):
+    np.savez(tmp_path / "d.npz", **arrays(seed=0))
+    data = {"name": "arrays", "root": str(tmp_path / "d.npz")}
+    run, _ = batch(tmp_path / "s.zarr", data=data)
+    np.savez(tmp_path / "d.npz", **arrays(seed=1))
+    with pytest.raises(RunConflictError, match="other data"):
+        Session(run, run.probe())
+    with pytest.raises(RunConflictError, match="other data"):
+        batch(tmp_path / "s.zarr", data=data)
+    run.checkpoints.commits.withdraw((2,))
+    with pytest.raises(NotCommittedError, match="not trained"):
+        Session(Store.open(tmp_path / "s.zarr").run("r"), run.probe())
+
+
+def arrays(seed: int) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    return {
+        "train_inputs": generator.integers(0, 255, size=(64, 1, 4, 4), dtype=np.uint8),
+        "train_targets": generator.integers(0, 3, size=64),
+        "test_inputs": generator.integers(0, 255, size=(30, 1, 4, 4), dtype=np.uint8),
+        "test_targets": generator.integers(0, 3, size=30),
+    }
+
+
+def test_bfloat16_weights_are_probed(tmp_path: Path):
+    run, _ = batch(tmp_path / "s.zarr", model={"name": "models_for_tests:bfloat"}, train={"lr": 0.01})
+    assert run.checkpoints.tensors["linear.weight"].dtype == "bfloat16"
+    assert run.status() == "complete"
+    assert all(0 <= estimate.error <= 1 for estimate in run.probe().results().estimates.values())
+
+
+def test_inputs_kept_as_they_are_read_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch):
+    data = arrays(0)
+    device = torch.device("cpu")
+    ready = Examples(data["train_inputs"], data["train_targets"], 100.0, 50.0, device)
+    monkeypatch.setattr("lyrx.engine.examples.RESIDENT_FLOAT_BYTES", 0)
+    late = Examples(data["train_inputs"], data["train_targets"], 100.0, 50.0, device)
+    indices = torch.tensor([5, 3, 60])
+    for a, b in zip(ready.take(indices), late.take(indices), strict=True):
+        assert torch.equal(a, b)
+    for (a, _), (b, _) in zip(ready.batches(7), late.batches(7), strict=True):
+        assert torch.equal(a, b)

@@ -1,0 +1,193 @@
+"""Training: the same numbers as a plain loop, the same bits after a kill, the same metrics in two processes."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from running import batch, command, environment, spec_values, weights, write_spec
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.nn import functional
+
+from lyrx.engine.building import build_model
+from lyrx.engine.errors import RunFailedError
+from lyrx.engine.seeds import derive
+from lyrx.engine.specfile import make_spec
+from lyrx.engine.train import epoch_order
+from lyrx.store import Store
+
+CONV = {"name": "models_for_tests:convolutional"}
+
+
+def by_hand(epochs: int) -> tuple[nn.Module, list[tuple[float, float, float]]]:
+    """What SPEC does, written down plainly; the split and the seeds are lyrx's, nothing else is."""
+    spec = make_spec(spec_values())
+    data = spec.data.load()
+    assert sorted(data.train_inputs.sum(axis=(1, 2, 3))) != []
+    mean, std = np.float64(data.train_inputs.mean(dtype=np.float64)), data.train_inputs.astype(np.float64).std()
+    x, y = (torch.from_numpy(data.train_inputs) - float(mean)) / float(std), torch.from_numpy(data.train_targets)
+    tx, ty = (torch.from_numpy(data.test_inputs) - float(mean)) / float(std), torch.from_numpy(data.test_targets)
+    model = build_model(spec.model, (1, 8, 8), 10, derive(3, "init"))
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    numbers = []
+    for epoch in range(1, epochs + 1):
+        losses = []
+        for indices in epoch_order(3, epoch, len(x)).split(32):
+            optimiser.zero_grad()
+            loss = functional.cross_entropy(model(x[indices]), y[indices])
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item() * len(indices))
+        with torch.no_grad():
+            logits = model(tx)
+        error = float((logits.argmax(1) != ty).double().mean())
+        numbers.append((sum(losses) / len(x), error, float(functional.cross_entropy(logits, ty))))
+    return model, numbers
+
+
+def test_equals_a_plain_loop_bit_for_bit(tmp_path: Path):
+    run, _ = batch(tmp_path / "s.zarr")
+    model, numbers = by_hand(3)
+    assert weights(run, 3) == {name: tensor.numpy().tobytes() for name, tensor in model.state_dict().items()}
+    epochs, _ = run.history.read()
+    for metrics, (train_loss, error, test_loss) in zip(epochs[1:], numbers, strict=True):
+        assert metrics.train_loss == pytest.approx(train_loss, rel=1e-6)
+        assert metrics.test_error == error
+        assert metrics.test_loss == pytest.approx(test_loss, rel=1e-5)
+    assert [metrics.lr for metrics in epochs[1:]] == [0.05] * 3
+
+
+def test_checkpoint_0_is_the_untouched_initialisation(tmp_path: Path):
+    run, _ = batch(tmp_path / "s.zarr")
+    fresh = build_model(make_spec(spec_values()).model, (1, 8, 8), 10, derive(3, "init"))
+    assert weights(run, 0) == {name: tensor.numpy().tobytes() for name, tensor in fresh.state_dict().items()}
+    first = run.history.at(0)
+    assert first is not None
+    assert math.isnan(first.train_loss)
+    assert first.test_error > 0.5
+    assert weights(run, 1) != weights(run, 0)
+
+
+def test_data_facts_are_those_of_all_training_pixels(tmp_path: Path):
+    run, _ = batch(tmp_path / "s.zarr")
+    facts = run.info.data_facts
+    images = load_digits().images
+    data = make_spec(spec_values()).data.load()
+    together = np.concatenate([data.train_inputs, data.test_inputs]).reshape(-1, 64)
+    assert np.array_equal(np.sort(together.sum(1)), np.sort(images.reshape(-1, 64).sum(1).astype("float32")))
+    assert facts["mean"] == pytest.approx(float(data.train_inputs.astype("float64").mean()))
+    assert facts["std"] == pytest.approx(float(data.train_inputs.astype("float64").std()))
+    assert (facts["train_examples"], facts["test_examples"], facts["classes"]) == (1437, 360, 10)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_a_run_stopped_after_any_epoch_ends_with_the_same_bits(tmp_path: Path, optimizer: str):
+    sections = {"model": CONV, "train": {"optimizer": optimizer, "lr": 0.01, "milestones": [1]}, "probe": {"draws": 0}}
+    whole, _ = batch(tmp_path / "whole.zarr", **sections)
+
+    class Stop(Exception):
+        pass
+
+    def stopping(event) -> None:
+        if type(event).__name__ == "EpochCommitted" and event.metrics.epoch == stop_after:
+            raise Stop
+
+    from lyrx.engine.batch import run_batch
+
+    for stop_after in (0, 1, 2):
+        with pytest.raises(Stop):
+            run_batch([make_spec(spec_values(**sections))], tmp_path / "parts.zarr", fresh=False, observer=stopping)
+        assert Store.open(tmp_path / "parts.zarr").run("r").status() == "interrupted"
+    parts, events = batch(tmp_path / "parts.zarr", **sections)
+    assert next(e for e in events if type(e).__name__ == "RunOpened").epochs_done == 2
+    for epoch in (0, 1, 3):
+        assert weights(parts, epoch) == weights(whole, epoch)
+    assert not (parts.path / "resume").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_process_goes_on_with_the_same_bits(tmp_path: Path):
+    sections = {"model": CONV, "train": {"epochs": 30, "lr": 0.01}, "probe": {"draws": 1}}
+    whole, _ = batch(tmp_path / "whole.zarr", **sections)
+    spec = write_spec(tmp_path / "spec.toml", **sections)
+    call = command("batch", spec, "--store", tmp_path / "killed.zarr")
+    for marker in ("epoch 2/30", "epoch 20/30", "cell 1/"):
+        with subprocess.Popen(call, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if marker in line:
+                    process.send_signal(signal.SIGKILL)
+                    break
+            else:
+                pytest.fail(f"never came to {marker!r}")
+    after_kill = Store.open(tmp_path / "killed.zarr").run("r")
+    assert after_kill.trained
+    assert after_kill.status() == "interrupted"
+    done_before = {p.name: p.stat().st_mtime_ns for p in (after_kill.probe().path / "network/commits").iterdir()}
+    done = subprocess.run(call, capture_output=True, text=True, env=environment(), check=True)
+    assert "trained already" in done.stdout
+    killed = Store.open(tmp_path / "killed.zarr").run("r")
+    for epoch in (0, 1, 3, 30):
+        assert weights(killed, epoch) == weights(whole, epoch)
+    assert killed.probe().results().estimates == whole.probe().results().estimates
+    # What was committed before the kill was not measured again.
+    now = {p.name: p.stat().st_mtime_ns for p in (killed.probe().path / "network/commits").iterdir()}
+    assert done_before.items() <= now.items()
+
+
+@pytest.mark.slow
+def test_two_processes_measure_what_one_does_and_one_writes(tmp_path: Path):
+    # 1,437 examples in batches of 32 leave 29, which two processes cannot halve; 360 test examples on 2.
+    sections = {"train": {"epochs": 2, "checkpoints": [0, 1, 2]}, "probe": {"draws": 1}}
+    one, _ = batch(tmp_path / "one.zarr", **sections)
+    spec = write_spec(tmp_path / "spec.toml", **sections)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    launcher += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0", "-m"]
+    call = [*launcher, *command("batch", spec, "--store", tmp_path / "two.zarr")[2:]]
+    done = subprocess.run(call, capture_output=True, text=True, env=environment(OMP_NUM_THREADS="1"), timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert "2 processes" in done.stdout
+    assert done.stdout.count("epoch 1/2") == 1  # one process speaks
+    two = Store.open(tmp_path / "two.zarr").run("r")
+    assert two.status() == "complete"
+    for ours, theirs in zip(two.history.read()[0], one.history.read()[0], strict=True):
+        assert ours.test_error == theirs.test_error
+        assert ours.test_loss == pytest.approx(theirs.test_loss, rel=1e-4)
+        if ours.epoch:
+            assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-4)
+    for name, array in one.checkpoints.read(2).items():
+        assert np.allclose(two.checkpoints.read(2)[name], array, atol=1e-4)
+    assert weights(two, 0) == weights(one, 0)
+
+
+@pytest.mark.slow
+def test_bad_input_ends_both_processes_with_2(tmp_path: Path):
+    spec = write_spec(tmp_path / "spec.toml")
+    batch(tmp_path / "s.zarr", train={"epochs": 1, "checkpoints": []})
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    launcher += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0", "-m"]
+    call = [*launcher, *command("batch", spec, "--store", tmp_path / "s.zarr")[2:]]
+    done = subprocess.run(call, capture_output=True, text=True, env=environment(), timeout=120)
+    assert done.returncode != 0
+    assert "train.epochs: 1, now 3" in done.stderr
+    assert "exitcode  : 2" in done.stderr or "exitcode: 2" in done.stderr
+
+
+def test_a_run_that_diverges_fails_and_keeps_what_it_had(tmp_path: Path):
+    with pytest.raises(RunFailedError, match="diverged in epoch 1") as caught:
+        batch(tmp_path / "s.zarr", train={"lr": 1e30})
+    assert caught.value.exit_code == 1
+    run = Store.open(tmp_path / "s.zarr").run("r")
+    assert run.checkpoints.committed() == [0]
+    assert run.status() == "interrupted"
+
+
+def test_training_leaves_no_launcher_variables_behind(tmp_path: Path):
+    batch(tmp_path / "s.zarr", train={"epochs": 1, "checkpoints": [0]})
+    assert "WORLD_SIZE" not in os.environ
