@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ..store import Probe, Run, Store
 from .distances import commit_distances
-from .events import CellCommitted, Observer, ProbeOpened, RunClosed, RunOpened
 from .errors import RunConflictError
+from .events import CellCommitted, Observer, ProbeOpened, RunClosed, RunOpened
 from .prepare import Prepared, conflict, prepare
 from .session import Session
 from .spec import Spec
@@ -119,9 +119,7 @@ def carry_out_plan(run: Run, probe: Probe, todo: Sequence, spec: Spec, observer:
         measured = session.commit(cell)
         layer = "whole network" if cell.layer is None else info.layers[cell.layer].name
         column = info.columns[cell.column].label
-        observer(
-            CellCommitted(run.name, layer, column, measured.estimate.error, done, len(todo), measured.seconds)
-        )
+        observer(CellCommitted(run.name, layer, column, measured.estimate.error, done, len(todo), measured.seconds))
     session.verify()
 
 

@@ -45,12 +45,12 @@ class Examples:
         return inputs.to(torch.float32).sub_(self._mean).div_(self._std)
 
 
-def train_examples(data: DataSet, device: torch.device) -> Examples:
+def training_examples(data: DataSet, device: torch.device) -> Examples:
     """The training examples, normalised by the mean and standard deviation of all training pixels."""
     return Examples(data.train_inputs, data.train_targets, *data.mean_std, device)
 
 
-def test_examples(data: DataSet, device: torch.device, chosen: np.ndarray | None = None) -> Examples:
+def held_out_examples(data: DataSet, device: torch.device, chosen: np.ndarray | None = None) -> Examples:
     """The test examples (or those at the indices `chosen`), normalised as the training ones are."""
     inputs, targets = data.test_inputs, data.test_targets
     if chosen is not None:

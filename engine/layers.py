@@ -1,8 +1,8 @@
 """Layers: which tensors of a model are reset together, under the model's own names, in depth order.
 
-`module`: each module that holds parameters itself.  `layer` (default): each weighted layer with the norm that follows it
-in the same parent; attention with its output projection.  `block`: each residual, transformer or mixer block, and what
-lies outside of blocks (stem, head) as layers.  `patterns`: rows of the user's own.
+`module`: each module that holds parameters itself.  `layer` (default): each weighted layer with the norm that follows
+it in the same parent; attention with its output projection.  `block`: each residual, transformer or mixer block, and
+what lies outside of blocks (stem, head) as layers.  `patterns`: rows of the user's own.
 """
 
 import math
@@ -219,9 +219,7 @@ def _row(name: str, members: Sequence[TensorInfo]) -> Layer:
     return Layer(name, tuple(tensor.name for tensor in members), weights)
 
 
-def _skipped(
-    modules: Mapping[str, nn.Module], tensors: Sequence[TensorInfo], rows: Sequence[Layer]
-) -> Iterable[str]:
+def _skipped(modules: Mapping[str, nn.Module], tensors: Sequence[TensorInfo], rows: Sequence[Layer]) -> Iterable[str]:
     """Leaf modules without parameters, modules that only use weights owned elsewhere, and tensors in no row."""
     claimed = {name for row in rows for name in row.tensors}
     tied = {alias: tensor.name for tensor in tensors for alias in tensor.aliases}

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from ..store import REINITIALISE, RERANDOMISE, Column, ProbeInfo, Run, RunInfo, Store, inert
+from ..store import REINITIALISE, RERANDOMISE, Column, ProbeInfo, Run, RunInfo, inert
 from ..store.files import canonical, sha256
+from ..store.layout import folder_name
 from .building import build_model
 from .data.base import DataSet
 from .device import choose_device
@@ -39,8 +40,9 @@ class Prepared:
 def prepare(spec: Spec) -> Prepared:
     """Load the data, build the network once, find its layers.
 
-    Raises DeviceError, DataNotFoundError, DataError, ModelError, LayerError.
+    Raises NameTooLongError, DeviceError, DataNotFoundError, DataError, ModelError, LayerError.
     """
+    folder_name(spec.run.name)
     choose_device(spec.run.device)
     data = spec.data.load()
     model = build_model(spec.model, data.shape, data.classes, derive(spec.run.seed, "init"))
@@ -50,15 +52,11 @@ def prepare(spec: Spec) -> Prepared:
     mean, std = data.mean_std
     # Two examples: BatchNorm cannot process one in training, and some networks treat one apart.
     example = (torch.from_numpy(data.train_inputs[:2]).float() - mean) / std
-    layers = find_layers(
-        model, tensors, example, spec.probe.granularity, spec.probe.patterns, tuple(spec.probe.layers)
-    )
+    layers = find_layers(model, tensors, example, spec.probe.granularity, spec.probe.patterns, tuple(spec.probe.layers))
     _check_output(spec, model, example, data.classes)
     resolved = spec.resolved()
     facts = data.facts()
-    fingerprint = _hash(
-        identity(resolved, ("run", "model", "data", "train")), facts["fingerprint"], TRAINING_VERSION
-    )
+    fingerprint = _hash(identity(resolved, ("run", "model", "data", "train")), facts["fingerprint"], TRAINING_VERSION)
     run = RunInfo(
         name=spec.run.name,
         model=spec.model.name,

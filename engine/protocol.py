@@ -1,7 +1,7 @@
 """The worker's protocol: JSON lines, requests on its standard input, events on its standard output.
 
-One object a line, UTF-8, told apart by `type`.  Nothing here needs torch: the terminal app and tests speak it too, and a
-worker may run at the other end of `ssh host lyrx worker`.
+One object a line, UTF-8, told apart by `type`.  Nothing here needs torch: the terminal app and tests speak it too, and
+a worker may run at the other end of `ssh host lyrx worker`.
 
 A conversation::
 
@@ -144,14 +144,7 @@ class PongEvent(_Message):
 
 Request = ProbeRequest | CancelRequest | PingRequest | QuitRequest
 Event = (
-    ReadyEvent
-    | AcceptedEvent
-    | DeviceEvent
-    | ProgressEvent
-    | CommittedEvent
-    | FailedEvent
-    | FinishedEvent
-    | PongEvent
+    ReadyEvent | AcceptedEvent | DeviceEvent | ProgressEvent | CommittedEvent | FailedEvent | FinishedEvent | PongEvent
 )
 
 _REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="type")])
@@ -180,7 +173,9 @@ def _decode(adapter: TypeAdapter, line: bytes | str):
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the line"
         shown = inert(line.decode(errors="backslashreplace") if isinstance(line, bytes) else line)
-        raise ProtocolError(f"not a message of the worker's protocol: {where}: {first['msg']} in {shown[:120]!r}") from None
+        raise ProtocolError(
+            f"not a message of the worker's protocol: {where}: {first['msg']} in {shown[:120]!r}"
+        ) from None
 
 
 def to_wire(cell: Cell) -> WireCell:

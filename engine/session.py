@@ -15,9 +15,9 @@ from .building import build_model
 from .device import choose_device
 from .errors import RestoreError, RunConflictError
 from .evaluate import Tally, full_forward
-from .examples import test_examples
-from .interventions import Interventions, applied
+from .examples import held_out_examples
 from .intervals import CONFIDENCE, error_interval
+from .interventions import Interventions, applied
 from .seeds import derive
 from .spec import Spec
 from .specfile import make_spec
@@ -59,7 +59,7 @@ class Session:
         self._batch_size = int(probe.info.settings.get("batch_size", 1000))
         self._chosen = choose_examples(len(data.test_inputs), probe.info.settings.get("examples"), seed)
         self.total = len(data.test_inputs)
-        self._examples = test_examples(data, self.device, self._chosen)
+        self._examples = held_out_examples(data, self.device, self._chosen)
         self._interventions = Interventions(
             run, probe.info, seed, lambda drawn: build_model(spec.model, shape, classes, drawn)
         )

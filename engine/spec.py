@@ -50,7 +50,8 @@ class TrainSection(Section):
     milestones: list[int] = Field([], description="epochs after which the learning rate is multiplied by gamma")
     gamma: float = Field(0.2, gt=0, allow_inf_nan=False)
     checkpoints: list[int] = Field(
-        [], description="epochs to keep; 0 (the initialisation) and the last are always kept; empty: as in the paper"
+        [],
+        description="epochs to keep; 0 (the initialisation) and the last are always kept; empty: as in the paper",
     )
 
     @field_validator("milestones")
@@ -115,7 +116,7 @@ class Spec(BaseModel):
     model: Annotated[SerializeAsAny[ModelSpec], BeforeValidator(model_spec)]
     data: Annotated[SerializeAsAny[DataSpec], BeforeValidator(data_spec)]
     train: TrainSection
-    probe: ProbeSection = ProbeSection()
+    probe: ProbeSection = Field(default_factory=lambda: ProbeSection.model_validate({}))
 
     @model_validator(mode="after")
     def _columns_are_kept(self) -> "Spec":
@@ -146,9 +147,7 @@ NOT_IDENTITY = {"run": {"name", "device"}, "data": {"root", "download"}, "probe"
 def identity(resolved: dict[str, Any], sections: tuple[str, ...]) -> dict[str, Any]:
     """The part of a resolved spec that determines numbers, of these sections."""
     return {
-        section: {
-            key: value for key, value in resolved[section].items() if key not in NOT_IDENTITY.get(section, ())
-        }
+        section: {key: value for key, value in resolved[section].items() if key not in NOT_IDENTITY.get(section, ())}
         for section in sections
     }
 

@@ -21,7 +21,7 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
 def describe(model: nn.Module) -> list[TensorInfo]:
     """Every tensor of the state once, under its first name, with its other names as aliases."""
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    first: dict[tuple[int, int, tuple[int, ...], tuple[int, ...]], str] = {}
+    first: dict[tuple[object, ...], str] = {}
     aliases: dict[str, list[str]] = {}
     tensors = named_tensors(model)
     for name, tensor in tensors.items():
@@ -80,5 +80,6 @@ def load_arrays(model: nn.Module, infos: Mapping[str, TensorInfo], arrays: Mappi
 def same_bits(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors of one type are equal bit for bit (NaN equals the same NaN, 0 is not -0)."""
     return torch.equal(
-        a.detach().contiguous().reshape(-1).view(torch.uint8), b.detach().contiguous().reshape(-1).view(torch.uint8)
+        a.detach().contiguous().reshape(-1).view(torch.uint8),
+        b.detach().contiguous().reshape(-1).view(torch.uint8),
     )

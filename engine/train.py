@@ -20,7 +20,7 @@ from .device import deterministic
 from .errors import RunFailedError
 from .evaluate import judge
 from .events import EpochCommitted, Observer, TrainProgress
-from .examples import Examples, test_examples, train_examples
+from .examples import Examples, held_out_examples, training_examples
 from .optimisers import make_optimiser, restore, set_lr, state_of
 from .seeds import derive
 from .spec import Spec
@@ -38,8 +38,8 @@ class Trainer:
         deterministic()
         self._run, self._spec, self._team, self._observer = run, spec, team, observer
         self._tensors: dict[str, TensorInfo] = run.checkpoints.tensors
-        self._train = train_examples(data, team.device)
-        self._test = test_examples(data, team.device)
+        self._train = training_examples(data, team.device)
+        self._test = held_out_examples(data, team.device)
         model = build_model(spec.model, data.shape, data.classes, derive(spec.run.seed, "init"))
         self._optimiser = make_optimiser(spec.train, model.parameters())
         self._model: nn.Module

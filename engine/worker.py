@@ -1,7 +1,7 @@
 """`lyrx worker`: measures cells on request, with models and data kept warm between requests.
 
-Speaks :mod:`.protocol` over its standard streams.  A thread reads requests, so that a cancel or a ping is heard during a
-measurement; the main thread measures.  Nothing but messages ever reaches standard output: whatever a library prints
+Speaks :mod:`.protocol` over its standard streams.  A thread reads requests, so that a cancel or a ping is heard during
+a measurement; the main thread measures.  Nothing but messages ever reaches standard output: whatever a library prints
 there is sent to standard error.
 """
 
@@ -155,9 +155,7 @@ class Worker:
                 continue
             done += 1
             self._send(
-                CommittedEvent(
-                    id=request.id, cell=to_wire(cell), done=done, total=len(cells), seconds=measured.seconds
-                )
+                CommittedEvent(id=request.id, cell=to_wire(cell), done=done, total=len(cells), seconds=measured.seconds)
             )
         return done
 
@@ -174,7 +172,12 @@ class Worker:
                 told = now
                 self._send(
                     ProgressEvent(
-                        id=request.id, cell=to_wire(cell), done=done, total=total, examples=seen, of=session.examples
+                        id=request.id,
+                        cell=to_wire(cell),
+                        done=done,
+                        total=total,
+                        examples=seen,
+                        of=session.examples,
                     )
                 )
             return request.id in self._cancelled
@@ -185,9 +188,7 @@ class Worker:
         from .device import device_state
 
         state = device_state(session.device)
-        self._send(
-            DeviceEvent(device=state.name, memory_used=state.memory_used, memory_total=state.memory_total)
-        )
+        self._send(DeviceEvent(device=state.name, memory_used=state.memory_used, memory_total=state.memory_total))
 
     def _send(self, event: Event) -> None:
         with self._sending:

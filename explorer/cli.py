@@ -42,7 +42,12 @@ class MetricName(StrEnum):
 
 StoreOption = Annotated[
     Path | None,
-    typer.Option("--store", metavar="STORE", help="The store; default: $LYRX_STORE, then ./lyrx.zarr.", show_default=False),
+    typer.Option(
+        "--store",
+        metavar="STORE",
+        help="The store; default: $LYRX_STORE, then ./lyrx.zarr.",
+        show_default=False,
+    ),
 ]
 
 
@@ -106,7 +111,9 @@ def _options(
 @app.command()
 @_command
 def batch(
-    specs: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="TOML files, one run each.", show_default=False)],
+    specs: Annotated[
+        list[Path], typer.Argument(metavar="SPEC...", help="TOML files, one run each.", show_default=False)
+    ],
     store: StoreOption = None,
     set_: Annotated[
         list[str] | None,
@@ -181,13 +188,18 @@ def show(
 def explore(
     store: Annotated[
         Path | None,
-        typer.Argument(metavar="[STORE]", help="The store; default: $LYRX_STORE, then ./lyrx.zarr.", show_default=False),
+        typer.Argument(
+            metavar="[STORE]", help="The store; default: $LYRX_STORE, then ./lyrx.zarr.", show_default=False
+        ),
     ] = None,
     run: Annotated[str | None, typer.Option("--run", help="Open this run at once.", show_default=False)] = None,
     worker: Annotated[
         str | None,
         typer.Option(
-            "--worker", metavar="COMMAND", help="How to start a worker, such as 'ssh host lyrx worker'.", show_default=False
+            "--worker",
+            metavar="COMMAND",
+            help="How to start a worker, such as 'ssh host lyrx worker'.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -207,14 +219,12 @@ def check(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="The store to verify.", show_default=False)],
 ) -> None:
     """Verify every hash of a store, sweep what killed writers left, and name what is damaged."""
-    from ..store.check import check_store
+    from ..store.check import Report, check_store
     from .listing import show_report
 
-    report = None
-    for name, report in check_store(Store.open(store)):
-        if name:
-            print(f"checked {inert(name)}", flush=True)
-    assert report is not None
+    report = Report()
+    for name in check_store(Store.open(store), report):
+        print(f"checked {inert(name)}", flush=True)
     show_report(report)
     if report.damaged:
         raise typer.Exit(2)

@@ -25,15 +25,18 @@ def picture_json(picture: Picture) -> dict[str, Any]:
         known = epochs.get(epoch)
         error = whole.get(epoch, known.test_error if known else math.nan)
         checkpoints.append(
-            {"epoch": epoch, "train_loss": _number(known.train_loss if known else math.nan), "error": _number(error)}
+            {
+                "epoch": epoch,
+                "train_loss": _number(known.train_loss if known else math.nan),
+                "error": _number(error),
+            }
         )
     return {
         "run": picture.run.name,
         "status": picture.status,
         "model": picture.run.model,
         "data": picture.run.data,
-        "baseline": baseline
-        and {"error": baseline.error, "loss": _number(baseline.loss), "n": baseline.n},
+        "baseline": baseline and {"error": baseline.error, "loss": _number(baseline.loss), "n": baseline.n},
         "granularity": picture.probe.granularity,
         "layers": picture.layer_names,
         "columns": [column.to_json() for column in picture.columns],

@@ -217,4 +217,3 @@ def take_picture(run: Run, probe: Probe | None = None) -> Picture:
         committed=run.checkpoints.committed(),
         problems=(*results.damaged, *damaged),
     )
-

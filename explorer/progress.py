@@ -130,12 +130,14 @@ class Bars:
 
     def _begin(self, what: str, total: float, completed: float) -> None:
         self._end()
-        self._task = self._progress.add_task(what, total=total, completed=completed, done="", note="")
+        self._task = self._progress.add_task(what, total=total, done="", note="")
+        self._progress.update(self._task, completed=completed)
 
     def _advance(self, completed: float, done: str, note: str | None = None) -> None:
         if self._task is not None:
-            fields = {"done": done} if note is None else {"done": done, "note": note}
-            self._progress.update(self._task, completed=completed, **fields)
+            self._progress.update(self._task, completed=completed, done=done)
+            if note is not None:
+                self._progress.update(self._task, note=note)
 
     def _end(self) -> None:
         if self._task is not None:

@@ -30,17 +30,15 @@ class Report:
     """Leftovers that could not be removed, or that a live writer may still be using."""
 
 
-def check_store(store: Store) -> Iterator[tuple[str, Report]]:
-    """Verify every hash in `store` and sweep what killed writers left; yields (run just checked, report so far)."""
-    report = Report()
+def check_store(store: Store, report: Report) -> Iterator[str]:
+    """Verify every hash in `store` and sweep what killed writers left, into `report`; yields each run's name."""
     runs, errors = store.runs()
     report.damaged += errors
     for entry in sorted(store.runs_path.glob(f"*{PARTIAL}")):
         _sweep(entry, report, busy=_maker_alive(entry))
     for run in runs:
         _check_run(run, report)
-        yield run.name, report
-    yield "", report
+        yield run.name
 
 
 def _check_run(run: Run, report: Report) -> None:

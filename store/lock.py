@@ -75,14 +75,21 @@ def writer_lock(folder: Path, run: str, purpose: str) -> Iterator[None]:
             f"run '{run}' is being written by {who}. Wait until it ends, or stop it; what it has committed is kept."
         ) from error
     except (PermissionError, OSError) as error:
-        raise StoreNotWritableError(f"cannot write {folder}: {error.strerror or error}. Check its permissions.") from error
+        raise StoreNotWritableError(
+            f"cannot write {folder}: {error.strerror or error}. Check its permissions."
+        ) from error
     note = folder / "writer"
     try:
         me = psutil.Process()
         write_json(
             note,
-            {"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "started": me.create_time(),
-             "since": time.time()},
+            {
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "purpose": purpose,
+                "started": me.create_time(),
+                "since": time.time(),
+            },
         )
         yield
     finally:

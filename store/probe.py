@@ -95,8 +95,8 @@ class Estimate:
 
     @classmethod
     def from_values(cls, values: tuple[float, ...]) -> "Estimate":
-        *numbers, n, total = values
-        return cls(*numbers, int(n), int(total))
+        error, low, high, loss, agreement, n, total = values
+        return cls(error, low, high, loss, agreement, int(n), int(total))
 
     def to_values(self) -> tuple[float, ...]:
         return (self.error, self.low, self.high, self.loss, self.agreement, float(self.n), float(self.total))
@@ -263,4 +263,3 @@ def create_probe_arrays(group: Any, info: ProbeInfo) -> None:
     create_rows(group, "estimate", {**layers, **columns, "draw": info.draws}, quantity)
     create_rows(group, "network", columns, quantity)
     create_rows(group, "distance", {"checkpoint": len(info.checkpoints)}, {**layers, "norm": len(NORMS)})
-

@@ -57,8 +57,14 @@ class Resume:
             flush(file)
         self.commits.write(
             (slot,),
-            {"hash": sha256(blob), "fingerprint": fingerprint, "epoch": state.epoch, "bytes": len(blob),
-             "arrays": table, "extra": dict(state.extra)},
+            {
+                "hash": sha256(blob),
+                "fingerprint": fingerprint,
+                "epoch": state.epoch,
+                "bytes": len(blob),
+                "arrays": table,
+                "extra": dict(state.extra),
+            },
         )
 
     def _create(self, length: int) -> None:
@@ -68,8 +74,14 @@ class Resume:
         # The state grows once, when the optimiser has taken its first step; nobody else reads it.
         self.drop()
         zarr.create_array(
-            self.path, shape=(2, length), chunks=(1, max(1, min(length, CHUNK_BYTES))), dtype="uint8", fill_value=0,
-            compressors=[zarr.codecs.Crc32cCodec()], dimension_names=("slot", "byte"), zarr_format=3,
+            self.path,
+            shape=(2, length),
+            chunks=(1, max(1, min(length, CHUNK_BYTES))),
+            dtype="uint8",
+            fill_value=0,
+            compressors=[zarr.codecs.Crc32cCodec()],
+            dimension_names=("slot", "byte"),
+            zarr_format=3,
         )
 
     @staticmethod

@@ -116,7 +116,10 @@ def create_coordinate(group: Any, name: str, values: Sequence[Any]) -> None:
 
     strings = bool(values) and isinstance(values[0], str)
     array = group.create_array(
-        name, shape=(len(values),), dtype=str if strings else "int64", dimension_names=(name,),
+        name,
+        shape=(len(values),),
+        dtype=str if strings else "int64",
+        dimension_names=(name,),
         config={"write_empty_chunks": True},
     )
     if values:

@@ -184,4 +184,3 @@ def _attributes(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise DamagedError(f"{path / 'zarr.json'} is damaged: it lacks lyrx's attributes.")
     return found
-

@@ -43,7 +43,7 @@ class Store:
         try:
             attributes = read_json(path / "zarr.json").get("attributes")
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise NotAStoreError(f"{path} is not a lyrx store: it has no zarr.json. Name another with --store.") from error
+            raise NotAStoreError(f"{path} is not a lyrx store: it has no zarr.json.") from error
         except PermissionError as error:
             raise NotAStoreError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
         lyrx = attributes.get(ATTRIBUTE) if isinstance(attributes, dict) else None
@@ -51,7 +51,7 @@ class Store:
             raise NotAStoreError(f"{path} is a Zarr hierarchy, but not a lyrx store. Name another with --store.")
         if lyrx["schema"] > SCHEMA:
             raise StoreVersionError(
-                f"the store {path} has schema {lyrx['schema']}, written by a newer lyrx; this one reads up to {SCHEMA}. "
+                f"the store {path} has schema {lyrx['schema']}, written by a newer lyrx; this one reads {SCHEMA}. "
                 "Upgrade lyrx."
             )
         return cls(path)

@@ -38,5 +38,9 @@ class TensorInfo:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "TensorInfo":
         return cls(
-            value["name"], value["dtype"], tuple(value["shape"]), value["kind"], tuple(value.get("aliases", ()))
+            value["name"],
+            value["dtype"],
+            tuple(value["shape"]),
+            value["kind"],
+            tuple(value.get("aliases", ())),
         )

@@ -61,7 +61,9 @@ def environment(**extra: str) -> dict[str, str]:
 
 def lyrx(*arguments: str | Path, cwd: Path | None = None, **extra: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own."""
-    return subprocess.run(command(*arguments), capture_output=True, text=True, env=environment(**extra), cwd=cwd, timeout=240)
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, env=environment(**extra), cwd=cwd, timeout=240
+    )
 
 
 def command(*arguments: str | Path) -> Sequence[str]:

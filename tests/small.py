@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 
 import numpy as np
-
 from lyrx.store import (
     REINITIALISE,
     RERANDOMISE,
@@ -30,7 +29,10 @@ TENSORS = (
 
 PROBE = ProbeInfo(
     granularity="layer",
-    layers=(Layer("fc1", ("fc1.weight", "fc1.bias", "bn.num_batches_tracked"), 16), Layer("fc2", ("fc2.weight",), 8)),
+    layers=(
+        Layer("fc1", ("fc1.weight", "fc1.bias", "bn.num_batches_tracked"), 16),
+        Layer("fc2", ("fc2.weight",), 8),
+    ),
     columns=(Column(RERANDOMISE, draws=2), Column(REINITIALISE, 0), Column(REINITIALISE, 2)),
     checkpoints=(0, 2),
     fingerprint="f" * 64,
@@ -40,8 +42,17 @@ PROBE = ProbeInfo(
 
 def run_info(name: str = "small") -> RunInfo:
     return RunInfo(
-        name=name, model="fcn", data="digits", epochs=2, checkpoints=(0, 2), tensors=TENSORS, fingerprint="a" * 64,
-        spec={"run": {"name": name}}, data_facts={"mean": 1.0}, versions={"lyrx": "0"}, created=2.0,
+        name=name,
+        model="fcn",
+        data="digits",
+        epochs=2,
+        checkpoints=(0, 2),
+        tensors=TENSORS,
+        fingerprint="a" * 64,
+        spec={"run": {"name": name}},
+        data_facts={"mean": 1.0},
+        versions={"lyrx": "0"},
+        created=2.0,
     )
 
 

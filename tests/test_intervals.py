@@ -5,7 +5,6 @@ from math import comb
 
 import numpy as np
 import pytest
-
 from lyrx.engine.intervals import error_interval
 
 

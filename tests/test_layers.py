@@ -3,12 +3,11 @@
 import pytest
 import torch
 import torchvision
-from models_for_tests import LateFirst, Tied, convolutional
-from torch import nn
-
 from lyrx.engine.errors import LayerError, ModelError
 from lyrx.engine.layers import Layers, find_layers
 from lyrx.engine.state import describe
+from models_for_tests import LateFirst, Tied, convolutional
+from torch import nn
 
 IMAGES = torch.zeros(2, 1, 8, 8)
 
@@ -29,7 +28,11 @@ def test_a_layer_is_a_weighted_module_with_the_norm_that_follows():
     assert found.rows[1].tensors == ("3.weight", "3.bias", *(f"4.{s}" for s in statistics))
     assert found.rows[0].parameters == 4 * 9 + 4 + 4
     assert [line.partition(":")[0] for line in found.skipped] == [
-        "2 (ReLU)", "4 (BatchNorm2d)", "5 (ReLU)", "6 (Dropout)", "7 (Flatten)"
+        "2 (ReLU)",
+        "4 (BatchNorm2d)",
+        "5 (ReLU)",
+        "6 (Dropout)",
+        "7 (Flatten)",
     ]
 
 
@@ -79,7 +82,10 @@ def test_attention_is_one_layer_with_its_output_projection():
     found = layers(model, example)
     attention = next(row for row in found.rows if row.name.endswith("encoder_layer_0.self_attention"))
     assert {name.rpartition("self_attention.")[2] for name in attention.tensors if "ln_2" not in name} == {
-        "in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias"
+        "in_proj_weight",
+        "in_proj_bias",
+        "out_proj.weight",
+        "out_proj.bias",
     }
     assert "class_token" in names(found)
     blocks = names(layers(model, example, "block"))

@@ -5,10 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from running import batch, spec_values
-from torch import nn
-from torch.nn import functional
-
 from lyrx.engine.building import build_model
 from lyrx.engine.errors import CancelledError, RestoreError, RunConflictError
 from lyrx.engine.evaluate import full_forward, judge
@@ -18,6 +14,9 @@ from lyrx.engine.session import Session
 from lyrx.engine.specfile import make_spec
 from lyrx.engine.state import named_tensors
 from lyrx.store import Cell, NotCommittedError, Run, Store
+from running import batch, spec_values
+from torch import nn
+from torch.nn import functional
 
 CONV = {"name": "models_for_tests:convolutional"}
 TIED = {"name": "models_for_tests:Tied"}
@@ -96,7 +95,11 @@ def test_every_cell_equals_a_plain_forward(tmp_path: Path, model: dict, policy: 
             else:
                 source = full_state(run, column.checkpoint or 0)
             for name in layer.tensors:
-                if policy == "kept" and name.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked"):
+                if policy == "kept" and name.rpartition(".")[2] in (
+                    "running_mean",
+                    "running_var",
+                    "num_batches_tracked",
+                ):
                     continue
                 state[name] = source[name]
                 for tensor in run.info.tensors:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from lyrx.engine.errors import SpecError
 from lyrx.engine.spec import Spec, differences, identity
 from lyrx.engine.specfile import load_spec, make_spec
@@ -19,7 +18,7 @@ BASE = {
 TEXT = '[run]\nname = "x"\n[model]\nname = "fcn"\n[data]\nname = "digits"\n[train]\nepochs = 50\n'
 
 
-@pytest.fixture()
+@pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "spec.toml"
     path.write_text(TEXT)
@@ -29,7 +28,12 @@ def file(tmp_path: Path) -> Path:
 def test_defaults_are_the_papers(file: Path):
     spec = load_spec(file)
     assert spec.train.kept() == (0, 1, 2, 3, 8, 20, 40, 50)
-    assert (spec.train.optimizer, spec.train.momentum, spec.train.gamma, spec.train.batch_size) == ("sgd", 0.9, 0.2, 128)
+    assert (spec.train.optimizer, spec.train.momentum, spec.train.gamma, spec.train.batch_size) == (
+        "sgd",
+        0.9,
+        0.2,
+        128,
+    )
     assert spec.probe.granularity == "layer"
     assert spec.resolved()["train"]["checkpoints"] == [0, 1, 2, 3, 8, 20, 40, 50]
 
@@ -108,7 +112,7 @@ def test_errors_name_the_file(file: Path, tmp_path: Path):
     file.write_text("")
     with pytest.raises(SpecError, match="section 'run' is missing"):
         load_spec(file)
-    file.write_text('train = 3\n' )
+    file.write_text("train = 3\n")
     with pytest.raises(LyrxError):
         load_spec(file)
 
@@ -121,7 +125,9 @@ def test_a_name_with_escape_sequences_stays_inert_in_messages(file: Path):
 
 def test_identity_leaves_out_where_and_how():
     here = make_spec({**BASE, "data": {"name": "mnist", "root": "a"}}).resolved()
-    there = make_spec({**BASE, "data": {"name": "mnist", "root": "b"}, "run": {"name": "y", "device": "cpu"}}).resolved()
+    there = make_spec(
+        {**BASE, "data": {"name": "mnist", "root": "b"}, "run": {"name": "y", "device": "cpu"}}
+    ).resolved()
     sections = ("run", "model", "data", "train")
     assert differences(identity(here, sections), identity(there, sections)) == []
     other = make_spec({**BASE, "data": {"name": "mnist", "root": "a"}, "train": {"epochs": 50, "lr": 0.5}}).resolved()

@@ -3,11 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from lyrx.engine.interventions import applied
+from lyrx.engine.state import (
+    describe,
+    load_arrays,
+    named_tensors,
+    same_bits,
+    state_arrays,
+    to_array,
+    to_tensor,
+)
 from models_for_tests import Tied, bfloat, convolutional
 from torch import nn
-
-from lyrx.engine.interventions import applied
-from lyrx.engine.state import describe, load_arrays, named_tensors, same_bits, state_arrays, to_array, to_tensor
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,6 @@ import xarray
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
-from small import PROBE, TENSORS, estimate, finished_store, run_info, small_store, weights
-
 from lyrx.store import (
     Cell,
     CheckpointError,
@@ -35,8 +33,9 @@ from lyrx.store import (
     TensorInfo,
     inert,
 )
-from lyrx.store.check import check_store
+from lyrx.store.check import Report, check_store
 from lyrx.store.layout import CHUNK_BYTES, NameTooLongError, chunk_shape, folder_name
+from small import PROBE, TENSORS, estimate, finished_store, run_info, small_store, weights
 
 
 def test_weights_survive_bit_for_bit(tmp_path: Path):
@@ -103,6 +102,12 @@ def test_refuses_tensors_that_are_not_the_runs(tmp_path: Path):
     assert run.checkpoints.committed() == []
 
 
+def checked(store: Store) -> Report:
+    report = Report()
+    assert len(list(check_store(store, report))) == report.runs
+    return report
+
+
 def flip_a_bit(path: Path, at: int = 5) -> None:
     data = bytearray(path.read_bytes())
     data[at] ^= 4
@@ -116,7 +121,7 @@ def test_every_flipped_bit_is_found_and_named(tmp_path: Path):
     flip_a_bit(probe.chunk(Cell(1, 2, 0)))
     flip_a_bit(probe.chunk(Cell(None, 1)))
     flip_a_bit(run.history.rows.chunk((1,)))
-    *_, (_, report) = check_store(store)
+    report = checked(store)
     found = "\n".join(map(str, report.damaged))
     assert len(report.damaged) == 4
     assert "tensor 'fc1.weight' at checkpoint 2 of run 'small'" in found
@@ -137,7 +142,7 @@ def test_a_lost_chunk_is_damage_not_a_fill_value(tmp_path: Path):
     store, run = finished_store(tmp_path / "s.zarr")
     (run.path / "weights" / "fc1.bias" / "c" / "0" / "0").unlink()  # all zeros, as the fill value is
     run.probe().chunk(Cell(0, 0, 1)).unlink()
-    *_, (_, report) = check_store(store)
+    report = checked(store)
     # The bias is zeros and the fill value is 0: its contents are what was committed.
     assert len(report.damaged) == 1
     assert "estimate/c/0/0/1" in str(report.damaged[0])
@@ -146,7 +151,7 @@ def test_a_lost_chunk_is_damage_not_a_fill_value(tmp_path: Path):
 def test_a_damaged_record_is_named(tmp_path: Path):
     store, run = finished_store(tmp_path / "s.zarr")
     (run.probe().path / "estimate" / "commits" / "0.0.0.json").write_text('{"hash": "tru')
-    *_, (_, report) = check_store(store)
+    report = checked(store)
     assert [str(p) for p in report.damaged if "0.0.0.json" in str(p)]
     (run.path / "zarr.json").write_text("{")
     runs, errors = store.runs()
@@ -331,9 +336,7 @@ def test_a_reused_pid_is_not_taken_for_the_writer(tmp_path: Path):
     note = run.path / "checkpoint" / "writer"
     import socket
 
-    note.write_text(
-        json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "purpose": "x", "started": 12345.0})
-    )
+    note.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "purpose": "x", "started": 12345.0}))
     assert run.writer() is None
 
 
@@ -343,18 +346,21 @@ def test_check_sweeps_leftovers_of_dead_writers_and_spares_live_ones(tmp_path: P
     import socket
 
     host, pid = socket.gethostname(), dead.stdout.strip()
-    for leftover in (store.runs_path / f"x.{host}-{pid}-0123abcd.partial", store.runs_path / f"y.{host}-1-0a.partial"):
+    for leftover in (
+        store.runs_path / f"x.{host}-{pid}-0123abcd.partial",
+        store.runs_path / f"y.{host}-1-0a.partial",
+    ):
         leftover.mkdir()
         (leftover / "zarr.json").write_text("{}")
     (run.path / "weights" / "fc1.bias" / "c" / "0" / "abc.partial").write_text("half")
-    *_, (_, report) = check_store(store)
+    report = checked(store)
     assert len(report.swept) == 2
     assert [p.name for p in report.kept] == [f"y.{host}-1-0a.partial"]  # process 1 is alive
     assert report.damaged == []
     assert (report.runs, report.checkpoints) == (1, 2)
     with run.writing("test"):
         (run.path / "weights" / "fc1.bias" / "c" / "0" / "abc.partial").write_text("half")
-        *_, (_, report) = check_store(store)
+        report = checked(store)
         assert (run.path / "weights" / "fc1.bias" / "c" / "0" / "abc.partial").exists()
 
 

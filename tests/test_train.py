@@ -10,17 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from running import batch, command, environment, spec_values, weights, write_spec
-from sklearn.datasets import load_digits
-from torch import nn
-from torch.nn import functional
-
 from lyrx.engine.building import build_model
 from lyrx.engine.errors import RunFailedError
 from lyrx.engine.seeds import derive
 from lyrx.engine.specfile import make_spec
 from lyrx.engine.train import epoch_order
 from lyrx.store import Store
+from running import batch, command, environment, spec_values, weights, write_spec
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.nn import functional
 
 CONV = {"name": "models_for_tests:convolutional"}
 
@@ -30,9 +29,18 @@ def by_hand(epochs: int) -> tuple[nn.Module, list[tuple[float, float, float]]]:
     spec = make_spec(spec_values())
     data = spec.data.load()
     assert sorted(data.train_inputs.sum(axis=(1, 2, 3))) != []
-    mean, std = np.float64(data.train_inputs.mean(dtype=np.float64)), data.train_inputs.astype(np.float64).std()
-    x, y = (torch.from_numpy(data.train_inputs) - float(mean)) / float(std), torch.from_numpy(data.train_targets)
-    tx, ty = (torch.from_numpy(data.test_inputs) - float(mean)) / float(std), torch.from_numpy(data.test_targets)
+    mean, std = (
+        np.float64(data.train_inputs.mean(dtype=np.float64)),
+        data.train_inputs.astype(np.float64).std(),
+    )
+    x, y = (
+        (torch.from_numpy(data.train_inputs) - float(mean)) / float(std),
+        torch.from_numpy(data.train_targets),
+    )
+    tx, ty = (
+        (torch.from_numpy(data.test_inputs) - float(mean)) / float(std),
+        torch.from_numpy(data.test_targets),
+    )
     model = build_model(spec.model, (1, 8, 8), 10, derive(3, "init"))
     optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     numbers = []
@@ -88,21 +96,33 @@ def test_data_facts_are_those_of_all_training_pixels(tmp_path: Path):
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_a_run_stopped_after_any_epoch_ends_with_the_same_bits(tmp_path: Path, optimizer: str):
-    sections = {"model": CONV, "train": {"optimizer": optimizer, "lr": 0.01, "milestones": [1]}, "probe": {"draws": 0}}
+    sections = {
+        "model": CONV,
+        "train": {"optimizer": optimizer, "lr": 0.01, "milestones": [1]},
+        "probe": {"draws": 0},
+    }
     whole, _ = batch(tmp_path / "whole.zarr", **sections)
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
-    def stopping(event) -> None:
-        if type(event).__name__ == "EpochCommitted" and event.metrics.epoch == stop_after:
-            raise Stop
+    def stopping_after(epoch: int):
+        def observe(event) -> None:
+            if type(event).__name__ == "EpochCommitted" and event.metrics.epoch == epoch:
+                raise StopError
+
+        return observe
 
     from lyrx.engine.batch import run_batch
 
-    for stop_after in (0, 1, 2):
-        with pytest.raises(Stop):
-            run_batch([make_spec(spec_values(**sections))], tmp_path / "parts.zarr", fresh=False, observer=stopping)
+    for epoch in (0, 1, 2):
+        with pytest.raises(StopError):
+            run_batch(
+                [make_spec(spec_values(**sections))],
+                tmp_path / "parts.zarr",
+                fresh=False,
+                observer=stopping_after(epoch),
+            )
         assert Store.open(tmp_path / "parts.zarr").run("r").status() == "interrupted"
     parts, events = batch(tmp_path / "parts.zarr", **sections)
     assert next(e for e in events if type(e).__name__ == "RunOpened").epochs_done == 2

@@ -25,9 +25,7 @@ def data_spec(value: Any) -> Any:
         return value
     name = value["name"]
     if name not in DATA:
-        raise ValueError(
-            f"name: unknown data set '{inert(name)}'.{did_you_mean(name, DATA)} Known: {', '.join(DATA)}"
-        )
+        raise ValueError(f"name: unknown data set '{inert(name)}'.{did_you_mean(name, DATA)} Known: {', '.join(DATA)}")
     return DATA[name].model_validate(value)
 
 

@@ -19,9 +19,9 @@ class DigitsSpec(DataSpec):
     def load(self) -> DataSet:
         from sklearn.datasets import load_digits
 
-        digits = load_digits()
-        images = digits.images.astype(np.float32)[:, None]
+        inputs, labels = load_digits(return_X_y=True)
+        images = np.asarray(inputs, dtype=np.float32).reshape(-1, 1, 8, 8)
         order = np.random.default_rng(SPLIT_SEED).permutation(len(images))
         test, train = order[:TEST_EXAMPLES], order[TEST_EXAMPLES:]
-        targets = digits.target.astype(np.int64)
+        targets = np.asarray(labels, dtype=np.int64)
         return DataSet(images[train], targets[train], images[test], targets[test], 10)

@@ -8,7 +8,12 @@ from pydantic import Field, field_validator
 from ..errors import DataError, DataNotFoundError
 from .base import DataSet, DataSpec, checked, full_path
 
-_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 
 
 class MnistSpec(DataSpec):
@@ -58,7 +63,7 @@ class MnistSpec(DataSpec):
 class FashionMnistSpec(MnistSpec):
     """Fashion-MNIST: as MNIST, of clothes."""
 
-    name: Literal["fashion-mnist"] = "fashion-mnist"  # type: ignore[assignment]
+    name: Literal["fashion-mnist"] = "fashion-mnist"
 
     def _reader(self) -> Any:
         from torchvision.datasets import FashionMNIST

@@ -17,16 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional
-
 from lyrx.engine.data.base import DataSet
-from lyrx.engine.examples import test_examples, train_examples
+from lyrx.engine.examples import held_out_examples, training_examples
 from lyrx.engine.prepare import prepare
 from lyrx.engine.specfile import make_spec
 from lyrx.engine.team import Team
 from lyrx.engine.train import Trainer
 from lyrx.store import Store
+from torch import nn
+from torch.nn import functional
 
 BATCH = 128
 
@@ -35,8 +34,8 @@ class PlainLoop:
     """What one would write by hand: tensors on the device, a permutation an epoch, slices of it as batches."""
 
     def __init__(self, data: DataSet, device: torch.device):
-        self.train = train_examples(data, device)
-        self.test = test_examples(data, device)
+        self.train = training_examples(data, device)
+        self.test = held_out_examples(data, device)
         self.inputs, self.targets = self.train.between(0, len(self.train))
         layers: list[nn.Module] = [nn.Flatten()]
         for inputs, outputs in ((784, 256), (256, 256), (256, 256)):

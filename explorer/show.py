@@ -1,0 +1,215 @@
+"""A heatmap as text: `lyrx show`, and the end of `lyrx batch`.
+
+Every place carries its digits, so it can be read in a pipe, in a log and without colours; the colours only help.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from ..store import RERANDOMISE, inert
+from . import ramp
+from .picture import METRICS, CellSummary, Picture, Verdict
+from .widgets.marks import MARKS, WORDS, Place, State, place
+
+CELL, RANDOM_CELL, GAP = 6, 10, 1
+NETWORK = "whole network"
+_NAMED = 12  # layers named in the summary before it says how many more
+_DIM = Style(dim=True)
+_BOLD = Style(bold=True)
+_LEVELS = [Style.parse(f"{fore} on {back}") for fore, back in zip(ramp.FOREGROUNDS, ramp.COLOURS, strict=True)]
+_NOT_FINITE = Style.parse(f"#ffffff on {ramp.NOT_FINITE}")
+
+
+def print_heatmap(picture: Picture, metric: str = "error", console: Console | None = None) -> None:
+    """Print the heatmap, as wide as the terminal is, or in 120 columns where there is none."""
+    console = console or Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console.print(render(picture, metric))
+
+
+def render(picture: Picture, metric: str = "error", width: int | None = None) -> RenderableType:
+    """The heatmap of one probe, coloured by `metric` (a name in METRICS), for rich to print.
+
+    `width` in columns; default: the console's.  Groups of columns follow one another where they do not fit beside.
+    """
+    return _Heatmap(picture, metric, width)
+
+
+def shorten(name: str, width: int) -> str:
+    """`name` made harmless and at most `width` columns wide: the end stays, since that is what tells layers apart."""
+    name = inert(name)
+    if cell_len(name) <= width:
+        return name
+    while name and cell_len(name) >= width:
+        name = name[1:]
+    return "…" + name
+
+
+def baseline_text(picture: Picture) -> str:
+    """What the trained network does untouched, with its n."""
+    baseline = picture.baseline
+    if baseline is None:
+        return "trained network: not measured yet"
+    interval = "" if baseline.exact else f" [{100 * baseline.low:.2f}, {100 * baseline.high:.2f}]"
+    return f"trained network: test error {100 * baseline.error:.2f} %{interval}, n = {baseline.n:,}"
+
+
+def state_text(picture: Picture) -> str:
+    """The run's state, with how far it is."""
+    if picture.status == "complete":
+        return "complete"
+    epochs = picture.history[-1].epoch if picture.history else 0
+    if picture.run.checkpoints[-1] not in picture.committed:
+        return f"{picture.status}, epoch {epochs} of {picture.run.epochs}"
+    return f"{picture.status}, {picture.wanted() - picture.missing():,} of {picture.wanted():,} cells"
+
+
+class _Heatmap:
+    def __init__(self, picture: Picture, metric: str, width: int | None):
+        self.picture, self.metric, self.width = picture, metric, width
+        self.scale = ramp.scale(picture, metric)
+        draws = max((column.draws for column in picture.columns), default=1)
+        self.spread = metric == "error" and draws > 1
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = self.width or options.max_width
+        colour = console.color_system is not None and not console.no_color
+        for line in self._title():
+            yield Text.assemble(*line, overflow="fold")
+        for group in self._groups(width):
+            yield Text()
+            yield from self._group(group, self._name_width(width))
+        yield Text()
+        yield from self._legend(colour)
+        yield from self._summary()
+
+    def _title(self) -> Iterator[list[tuple[str, Style]]]:
+        run = self.picture.run
+        plain = Style.null()
+        yield [(inert(run.name), _BOLD), (f"  {inert(run.model)} on {inert(run.data)}  ·  {state_text(self.picture)}", plain)]
+        yield [(f"{baseline_text(self.picture)}  ·  probe {inert(self.picture.probe.id)}", plain)]
+
+    def _name_width(self, width: int) -> int:
+        longest = max((cell_len(inert(name)) for name in self.picture.layer_names), default=0)
+        return max(len(NETWORK), min(longest, width // 3))
+
+    def _width_of(self, column: int) -> int:
+        random = self.picture.columns[column].kind == RERANDOMISE
+        return RANDOM_CELL if random and self.spread else CELL
+
+    def _groups(self, width: int) -> list[list[int]]:
+        """Columns that fit side by side."""
+        groups: list[list[int]] = []
+        left = 0
+        for column in range(len(self.picture.columns)):
+            need = self._width_of(column)
+            if not groups or left < need:
+                groups.append([])
+                left = width - self._name_width(width) - 1 - GAP
+            groups[-1].append(column)
+            left -= need
+        return groups
+
+    def _group(self, group: Sequence[int], names: int) -> Iterator[Text]:
+        columns = self.picture.columns
+        heading = Text(" " * (names + 1))
+        heads = Text(" " * (names + 1))
+        said = False
+        for position, column in enumerate(group):
+            gap = self._gap(group, position)
+            random = columns[column].kind == RERANDOMISE
+            if not random and not said:
+                heading.append(" " * (heads.cell_len + gap - heading.cell_len))
+                heading.append("re-initialised at checkpoint", _DIM)
+                said = True
+            heads.append(" " * gap)
+            width = self._width_of(column)
+            heads.append(columns[column].label.center(width) if random else _right(columns[column].label, width), _BOLD)
+        yield heading
+        yield heads
+        for layer, name in enumerate(self.picture.layer_names):
+            yield self._row(layer, Text(shorten(name, names)), group, names)
+        yield Text()
+        yield self._row(None, Text(NETWORK, _DIM), group, names)
+
+    def _gap(self, group: Sequence[int], position: int) -> int:
+        before = self.picture.columns[group[position - 1]] if position else None
+        return GAP if before and before.kind == RERANDOMISE else 0
+
+    def _row(self, layer: int | None, name: Text, group: Sequence[int], names: int) -> Text:
+        row = name
+        row.append(" " * (names + 1 - row.cell_len))
+        for position, column in enumerate(group):
+            row.append(" " * self._gap(group, position))
+            found = place(self.picture, self.metric, layer, column)
+            text = found.text(self.metric, CELL - 1)
+            text += self._spread(self.picture.cell(layer, column), found, column)
+            width = self._width_of(column)
+            row.append(_right(text, width) if found.value is not None else text.center(width), self._style(found))
+        row.rstrip()
+        row.no_wrap = True
+        return row
+
+    def _spread(self, cell: CellSummary | None, found: Place, column: int) -> str:
+        random = self.picture.columns[column].kind == RERANDOMISE
+        if not (self.spread and random and cell and found.value is not None and cell.spread is not None):
+            return ""
+        return f"±{100 * cell.spread:.1f}"
+
+    def _style(self, found: Place) -> Style:
+        if found.value is None:
+            return _DIM if found.state is not State.DAMAGED else _BOLD
+        level = self.scale.level(found.value)
+        return _NOT_FINITE if level is None else _LEVELS[level]
+
+    def _legend(self, colour: bool) -> Iterator[Text]:
+        low, high = self.scale.ends()
+        legend = Text(f"{METRICS[self.metric].title}  {low} ")
+        if colour:
+            for style in _LEVELS:
+                legend.append("  ", style)
+        else:
+            legend.append("…")
+        legend.append(f" {high}")
+        yield legend
+        states = (State.MISSING, State.PARTIAL, State.DAMAGED)
+        yield Text("   ".join(f"{MARKS[state]} {WORDS[state]}" for state in states), _DIM)
+        if self.spread:
+            draws = max(column.draws for column in self.picture.columns)
+            yield Text(f"random: re-randomised, mean ± standard deviation of {draws} draws", _DIM)
+
+    def _summary(self) -> Iterator[RenderableType]:
+        """Which layers matter, judged at the first checkpoint."""
+        picture = self.picture
+        first = next((i for i, column in enumerate(picture.columns) if column.kind != RERANDOMISE), None)
+        if first is None:
+            return
+        verdicts: dict[Verdict, list[str]] = {"critical": [], "robust": [], "undecided": []}
+        for layer, name in enumerate(picture.layer_names):
+            if verdict := picture.verdict(layer, first):
+                verdicts[verdict].append(inert(name))
+        if not any(verdicts.values()):
+            return
+        label = picture.columns[first].label
+        yield Text()
+        yield Text(f"Re-initialised at checkpoint {label}, within {100 * picture.tolerance:g} points of the trained network:")
+        table = Table.grid(padding=(0, 2))
+        for verdict, names in verdicts.items():
+            if names:
+                table.add_row(Text(verdict, _BOLD), Text(_list(names)))
+        yield table
+
+
+def _right(text: str, width: int) -> str:
+    """Right-aligned, one column free at the right, so that decimals stand below each other."""
+    return text.rjust(width - 1).ljust(width)
+
+
+def _list(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
