@@ -5,9 +5,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..store import Probe, Run, Store
+from ..store import Cell, DamagedError, Probe, Run, Store, inert
 from .distances import commit_distances
-from .errors import RunConflictError
+from .errors import RunConflictError, RunFailedError, SpecError
 from .events import CellCommitted, Observer, ProbeOpened, RunClosed, RunOpened
 from .prepare import Prepared, conflict, prepare
 from .session import Session
@@ -21,6 +21,9 @@ def run_batch(specs: Sequence[Spec], store_path: Path, *, fresh: bool, observer:
     All specs are checked before the first is begun.  Raises LyrxError: exit_code 2 before anything was written, 1 when
     a run failed.  Other processes of a team do their part and write nothing.
     """
+    devices = sorted({spec.run.device for spec in specs})
+    if len(devices) > 1:
+        raise SpecError(f"specs of one call must compute on one device; run.device is {' and '.join(devices)}.")
     prepared = [prepare(spec) for spec in specs]
     _check_names(prepared)
     if store_path.exists() and any(store_path.iterdir() if store_path.is_dir() else [store_path]):
@@ -101,26 +104,39 @@ class _Job:
 
     def _probe(self, run: Run) -> Probe:
         probe = run.create_probe(self._prepared.probe)
-        if commit_distances(run, probe):
-            self._worked = True
+        committed, damaged = commit_distances(run, probe)
         todo = probe.missing()
+        self._worked |= bool(committed or todo)
         if todo:
-            self._worked = True
-            carry_out_plan(run, probe, todo, self._prepared.spec, self._observer)
+            damaged += carry_out_plan(run, probe, todo, self._prepared.spec, self._observer)
+        if damaged:
+            raise RunFailedError(
+                f"run '{inert(run.name)}' could not be probed wholly; all that does not need what is damaged is "
+                f"measured. {damaged[0]}"
+            )
         return probe
 
 
-def carry_out_plan(run: Run, probe: Probe, todo: Sequence, spec: Spec, observer: Observer) -> None:
-    """Measure and commit the cells `todo`, then make sure that the network is still the trained one."""
+def carry_out_plan(run: Run, probe: Probe, todo: Sequence[Cell], spec: Spec, observer: Observer) -> list[DamagedError]:
+    """Measure and commit the cells `todo`, then make sure that the network is still the trained one.
+
+    Returns what was damaged: cells that need it are left out, the others are measured.
+    """
+    damaged: list[DamagedError] = []
     info = probe.info
     observer(ProbeOpened(run.name, info.id, len(todo), len(info.all_cells())))
     session = Session(run, probe, spec)
     for done, cell in enumerate(todo, start=1):
-        measured = session.commit(cell)
+        try:
+            measured = session.commit(cell)
+        except DamagedError as error:
+            damaged.append(error)
+            continue
         layer = "whole network" if cell.layer is None else info.layers[cell.layer].name
         column = info.columns[cell.column].label
         observer(CellCommitted(run.name, layer, column, measured.estimate.error, done, len(todo), measured.seconds))
     session.verify()
+    return damaged
 
 
 def _is_trained(store_path: Path, prepared: Prepared, fresh: bool) -> bool:

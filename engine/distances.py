@@ -2,31 +2,36 @@
 
 import numpy as np
 
-from ..store import Probe, Run
+from ..store import DamagedError, Probe, Run
 from .state import to_tensor
 
 
-def commit_distances(run: Run, probe: Probe) -> int:
-    """Measure and commit what is missing, for every checkpoint of the probe that is in the store; returns how many.
+def commit_distances(run: Run, probe: Probe) -> tuple[int, list[DamagedError]]:
+    """Measure and commit what is missing, for every checkpoint of the probe that is in the store.
 
+    Returns how many were committed, and what stood in the way of the others.
     Over a layer's parameters (buffers are no weights): sqrt(mean of squared changes) and the largest absolute change.
     """
     done = probe.results().distances
     todo = [epoch for epoch in probe.info.checkpoints if epoch not in done and run.checkpoints.is_committed(epoch)]
     if not todo:
-        return 0
+        return 0, []
     weights = {
         layer.name: [name for name in layer.tensors if run.checkpoints.tensors[name].kind == "parameter"]
         for layer in probe.info.layers
     }
     names = list(dict.fromkeys(name for members in weights.values() for name in members))
-    start = _values(run, 0, names)
+    damaged: list[DamagedError] = []
     for epoch in todo:
-        now = _values(run, epoch, names)
+        try:
+            start, now = _values(run, 0, names), _values(run, epoch, names)
+        except DamagedError as error:
+            damaged.append(error)
+            continue
         moved = {name: now[name] - start[name] for name in names}
         pairs = [_norms([moved[name] for name in members]) for members in weights.values()]
         probe.write_distances(epoch, tuple(l2 for l2, _ in pairs), tuple(linf for _, linf in pairs))
-    return len(todo)
+    return len(todo) - len(damaged), damaged
 
 
 def _values(run: Run, epoch: int, names: list[str]) -> dict[str, np.ndarray]:

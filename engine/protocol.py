@@ -37,7 +37,10 @@ class _Message(BaseModel):
 
 
 class ProbeRequest(_Message):
-    """Measure these cells of this run and commit each to the store."""
+    """Measure these cells of this run and commit each to the store.
+
+    Without cells it loads the run's network and data, so that the next request finds them warm.
+    """
 
     type: Literal["probe"] = "probe"
     id: str

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from ..store import inert
 
+_NAMED = 6  # skipped modules named before it says how many more there are
 _CELL_LINES_EVERY = 5.0  # seconds between two lines about cells
 
 
@@ -31,6 +32,15 @@ def _opening(event: Any) -> str:
     where = f" on {event.device}" if event.device else ""
     where += f", {event.processes} processes" if event.processes > 1 else ""
     return f"{state}, {event.epochs} epochs{where}"
+
+
+def _skipped(event: Any) -> str:
+    """What the probe leaves out, by name; all of it, with reasons, is in `lyrx show --json`."""
+    if not event.skipped:
+        return ""
+    names = [line.partition(":")[0] for line in event.skipped]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"; in no layer: {', '.join(names[:_NAMED])}{more}"
 
 
 class Lines:
@@ -56,8 +66,7 @@ class Lines:
     def _line(self, event: Any) -> str | None:
         match type(event).__name__:
             case "RunOpened":
-                skipped = f"; in no layer: {len(event.skipped)} modules (see lyrx show)" if event.skipped else ""
-                return _opening(event) + skipped
+                return _opening(event) + _skipped(event)
             case "EpochCommitted":
                 m = event.metrics
                 trained = "" if m.epoch == 0 else f"train loss {m.train_loss:.4f}, lr {m.lr:g}, "
@@ -107,7 +116,7 @@ class Bars:
     def __call__(self, event: Any) -> None:
         match type(event).__name__:
             case "RunOpened":
-                self._say(event.run, _opening(event))
+                self._say(event.run, escape(inert(_opening(event) + _skipped(event))))
                 self._begin(f"train {escape(inert(event.run))}", event.epochs, event.epochs_done)
             case "TrainProgress":
                 self._advance(event.epoch - 1 + event.share, f"epoch {event.epoch}/{event.epochs}")

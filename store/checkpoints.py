@@ -14,6 +14,8 @@ from .tensors import TensorInfo, storage_dtype
 if TYPE_CHECKING:
     import numpy as np
 
+_CURE = "Put it back from a copy, or train the run anew with --fresh."
+
 
 class CheckpointError(LyrxError, ValueError):
     """Tensors that do not fit the run they should go into."""
@@ -85,9 +87,9 @@ class Checkpoints:
         try:
             value = np.asarray(self._array(name, "r")[index])
         except (ValueError, RuntimeError, OSError) as error:
-            raise DamagedError(f"{where} is damaged: {error}") from error
+            raise DamagedError(f"{where} is damaged: {error}. {_CURE}") from error
         if _content_hash(value) != record["hash"].get(name):
-            raise DamagedError(f"{where} is damaged: its contents are not those that were committed.")
+            raise DamagedError(f"{where} is damaged: its contents are not those that were committed. {_CURE}")
         return value
 
     def verify(self, epoch: int) -> list[DamagedError]:

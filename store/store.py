@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 from .errors import (
@@ -17,6 +18,7 @@ from .errors import (
 )
 from .files import PARTIAL, partial_name, read_json
 from .layout import ATTRIBUTE, SCHEMA, NameTooLongError, folder_name
+from .lock import writer_lock
 from .probe import ProbeInfo
 from .run import Run, RunInfo, create_run
 from .text import did_you_mean, inert
@@ -147,9 +149,15 @@ class Store:
             raise StoreNotWritableError(f"cannot write the store {self.path}: {error.strerror or error}.") from error
 
     def delete_run(self, name: str) -> None:
-        """Remove a run with all it holds. Raises RunNotFoundError, RunLockedError when it is being written."""
-        run = self.run(name)
-        with run.writing("delete"):
-            doomed = partial_name(run.path)
-            run.path.rename(doomed)
+        """Remove a run with all it holds, damaged or not.
+
+        Raises RunNotFoundError, and RunLockedError when it is being written.
+        """
+        path = self._run_path(name)
+        if not path.exists():
+            raise RunNotFoundError(f"the store {self.path} has no run '{inert(name)}'.")
+        lock = path / "checkpoint"
+        with writer_lock(lock, inert(name), "delete") if lock.is_dir() else nullcontext():
+            doomed = partial_name(path)
+            path.rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)

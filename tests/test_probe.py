@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 from lyrx.engine.building import build_model
-from lyrx.engine.errors import CancelledError, RestoreError, RunConflictError
+from lyrx.engine.errors import CancelledError, RestoreError, RunConflictError, RunFailedError
 from lyrx.engine.evaluate import full_forward, judge
 from lyrx.engine.examples import Examples
 from lyrx.engine.seeds import derive
 from lyrx.engine.session import Session
 from lyrx.engine.specfile import make_spec
 from lyrx.engine.state import named_tensors
-from lyrx.store import Cell, NotCommittedError, Run, Store
+from lyrx.store import Cell, DamagedError, NotCommittedError, Run, Store
 from running import batch, spec_values
 from torch import nn
 from torch.nn import functional
@@ -243,3 +243,29 @@ def test_inputs_kept_as_they_are_read_give_the_same_numbers(monkeypatch: pytest.
         assert torch.equal(a, b)
     for (a, _), (b, _) in zip(ready.batches(7), late.batches(7), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_damaged_checkpoint_costs_only_the_cells_that_need_it(tmp_path: Path):
+    run, _ = batch(tmp_path / "s.zarr")
+    exact = run.probe().results().estimates
+    chunk = run.path / "weights" / "fc2.weight" / "c" / "1" / "0" / "0"  # checkpoint 1
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"\0")
+    with pytest.raises(RunFailedError, match=r"fc2\.weight' at checkpoint 1") as caught:
+        batch(tmp_path / "s.zarr", probe={"draws": 1})
+    assert caught.value.exit_code == 1
+    probe = run.probe()
+    missing = {(cell.layer, probe.info.columns[cell.column].label) for cell in probe.missing()}
+    assert missing == {(None, "1"), (1, "1")}
+    for cell, estimate in probe.results().estimates.items():
+        assert estimate == exact[cell]
+    again, _ = batch(tmp_path / "s.zarr", fresh=True, probe={"draws": 1})
+    assert again.status() == "complete"
+
+
+def test_a_run_with_damaged_attributes_can_be_made_anew(tmp_path: Path):
+    run, _ = batch(tmp_path / "s.zarr")
+    (run.path / "zarr.json").write_text("{")
+    with pytest.raises(DamagedError, match=r"zarr\.json is damaged"):
+        batch(tmp_path / "s.zarr")
+    again, _ = batch(tmp_path / "s.zarr", fresh=True)
+    assert again.status() == "complete"

@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict
 from ...store import inert
 from ..errors import DataError
 
+_PART = 2**20
+"""Pixels looked at in one go, so that statistics of a large data set need no second copy of it."""
+
 
 class DataSpec(BaseModel):
     """The `data` section of a spec: which data set, and its keys."""
@@ -55,15 +58,14 @@ class DataSet:
         Units are those of the inputs as they are (0..255 for uint8).  A constant data set has std 1, so that
         normalising it divides by something.
         """
-        if self.train_inputs.dtype == np.uint8:
-            counts = np.bincount(self.train_inputs.reshape(-1), minlength=256).astype(np.float64)
-            values = np.arange(256.0)
-            mean = float((counts * values).sum() / counts.sum())
-            variance = float((counts * (values - mean) ** 2).sum() / counts.sum())
-        else:
-            mean = float(self.train_inputs.mean(dtype=np.float64))
-            variance = float(self.train_inputs.var(dtype=np.float64))
-        return mean, variance**0.5 or 1.0
+        pixels = self.train_inputs.reshape(-1)
+        parts = range(0, len(pixels), _PART)
+        mean = sum(float(pixels[start : start + _PART].sum(dtype=np.float64)) for start in parts) / len(pixels)
+        squares = 0.0
+        for start in parts:
+            deviation = pixels[start : start + _PART].astype(np.float64) - mean
+            squares += float(deviation @ deviation)
+        return mean, (squares / len(pixels)) ** 0.5 or 1.0
 
     @cached_property
     def fingerprint(self) -> str:
