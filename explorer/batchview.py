@@ -19,19 +19,17 @@ def batch_view(store: Path, *, quiet: bool) -> Iterator[Any]:
     """An observer of the engine's events that shows them on standard output."""
     console = Console(highlight=False)
     view = Bars(console) if console.is_terminal else Lines(sys.stdout)
-    closed = []
 
     def observe(event: Any) -> None:
-        if quiet:
-            return
         view(event)
         if type(event).__name__ == "RunClosed":
-            closed.append(event)
+            _show(event, store, console)
 
+    if quiet:
+        yield lambda event: None
+        return
     with view:
         yield observe
-    for event in closed:
-        _show(event, store, console)
 
 
 def _show(event: Any, store: Path, console: Console) -> None:
@@ -40,3 +38,4 @@ def _show(event: Any, store: Path, console: Console) -> None:
     console.print()
     print_heatmap(take_picture(event.run, event.run.probe(event.probe)), "error", console)
     console.print(Text(f"Walk through it: lyrx explore {inert(str(store))}", style="bold"))
+    console.print()

@@ -127,12 +127,13 @@ def batch(
 
     loaded = [load_spec(path, set_ or ()) for path in specs]
 
-    # Now, since it takes seconds: a wrong spec has been refused without it.
-    from ..engine.batch import run_batch
     from .batchview import batch_view
 
     path = store_path(store)
     with batch_view(path, quiet=not _leads()) as view:
+        # Only now, since it takes seconds: a wrong spec has been refused without it, and whoever waits sees why.
+        from ..engine.batch import run_batch
+
         run_batch(loaded, path, fresh=fresh, observer=view)
 
 

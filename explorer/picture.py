@@ -40,8 +40,10 @@ class Metric:
             return text if len(text) <= width else f"{percent:.0f}"
         for digits in (3, 2, 1):
             text = f"{value:.{digits}f}"
-            if len(text) <= width:
-                return text
+            # Where room is short the nought before the point goes, not a decimal.
+            for shown in (text, text.removeprefix("0") if value < 1 else text):
+                if len(shown) <= width:
+                    return shown
         text = f"{value:.0f}"
         return text if len(text) <= width else f"{value:.0e}".replace("e+0", "e").replace("e+", "e")
 

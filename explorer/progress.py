@@ -108,6 +108,7 @@ class Bars:
 
     def __enter__(self) -> "Bars":
         self._progress.start()
+        self._task = self._progress.add_task("starting", total=None, done="", note="loading torch and the data")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -66,7 +66,7 @@ def state_text(picture: Picture) -> str:
     epochs = picture.history[-1].epoch if picture.history else 0
     if picture.run.checkpoints[-1] not in picture.committed:
         return f"{picture.status}, epoch {epochs} of {picture.run.epochs}"
-    return f"{picture.status}, {picture.wanted() - picture.missing():,} of {picture.wanted():,} cells"
+    return f"{picture.status}, {picture.wanted() - picture.missing():,}/{picture.wanted():,} cells"
 
 
 class _Heatmap:
@@ -91,7 +91,8 @@ class _Heatmap:
     def _title(self) -> Iterator[list[tuple[str, Style]]]:
         run = self.picture.run
         plain = Style.null()
-        yield [(inert(run.name), _BOLD), (f"  {inert(run.model)} on {inert(run.data)}  ·  {state_text(self.picture)}", plain)]
+        what = f"  {inert(run.model)} on {inert(run.data)}  ·  {state_text(self.picture)}"
+        yield [(inert(run.name), _BOLD), (what, plain)]
         yield [(f"{baseline_text(self.picture)}  ·  probe {inert(self.picture.probe.id)}", plain)]
 
     def _name_width(self, width: int) -> int:
@@ -197,7 +198,8 @@ class _Heatmap:
             return
         label = picture.columns[first].label
         yield Text()
-        yield Text(f"Re-initialised at checkpoint {label}, within {100 * picture.tolerance:g} points of the trained network:")
+        tolerance = f"within {100 * picture.tolerance:g} points of the trained network"
+        yield Text(f"Re-initialised at checkpoint {label}, {tolerance}:")
         table = Table.grid(padding=(0, 2))
         for verdict, names in verdicts.items():
             if names:

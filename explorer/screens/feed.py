@@ -1,0 +1,164 @@
+"""Following a store: what is committed, whoever commits it.
+
+Everything here reads files, and runs off the event loop.
+"""
+
+import os
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...store import LyrxError, NotCommittedError, Probe, Run, RunNotFoundError, Store
+from ...store.run import Status
+from ..picture import Picture, take_picture
+
+
+class GoneError(LyrxError, LookupError):
+    """What was followed is not there any more."""
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One line of the table of runs."""
+
+    name: str
+    model: str
+    data: str
+    status: Status
+    error: float | None
+    """Test error after the last finished epoch, 0..1."""
+    epoch: int | None
+    """The last finished epoch."""
+    epochs: int
+    cells: int
+    """Committed."""
+    wanted: int
+
+
+@dataclass(frozen=True)
+class Table:
+    """All runs of a store, and what is wrong with those that cannot be read."""
+
+    rows: tuple[RunRow, ...]
+    problems: tuple[str, ...] = ()
+
+
+def _count(folder: Path) -> int:
+    """Committed records in a folder: their names alone tell."""
+    try:
+        return sum(name.endswith(".json") for name in os.listdir(folder))
+    except FileNotFoundError:
+        return 0
+
+
+class TableFeed:
+    """The table of runs: cheap enough to look again every second.
+
+    Counts commit records instead of reading every cell; opening a run reads and verifies them.
+    """
+
+    def __init__(self, store: Path):
+        self.store = store
+        self._known: dict[str, tuple[Hashable, RunRow]] = {}
+        self._last: Table | None = None
+
+    def poll(self) -> Table | None:
+        """The table, or None if nothing changed since the last call. Raises LyrxError when the store is gone."""
+        runs, errors = Store.open(self.store).runs()
+        rows = []
+        for run in runs:
+            try:
+                rows.append(self._row(run))
+            except FileNotFoundError:
+                continue  # removed this very moment
+            except LyrxError as error:
+                errors.append(error)
+        table = Table(tuple(rows), tuple(map(str, errors)))
+        if table == self._last:
+            return None
+        self._last = table
+        return table
+
+    def _row(self, run: Run) -> RunRow:
+        probes = run.probes()
+        probe = probes[-1] if probes else None
+        writer = run.writer()
+        stamp = (run.info.created, run.history.rows.commits.stamp(), run.checkpoints.commits.stamp(), writer,
+                 probe and (probe.info.id, probe.stamp()))  # fmt: skip
+        known = self._known.get(run.name)
+        if known and known[0] == stamp:
+            return known[1]
+        cells = _count(probe.path / "estimate" / "commits") + _count(probe.path / "network" / "commits") if probe else 0
+        wanted = len(probe.info.all_cells()) if probe else 0
+        complete = bool(probe) and cells >= wanted and not probe.missing()
+        epochs = run.history.rows.commits.indices()
+        last = run.history.at(epochs[-1][0]) if epochs else None
+        row = RunRow(
+            run.name, run.info.model, run.info.data, run.status_of(complete=complete),
+            last.test_error if last else None, last.epoch if last else None, run.info.epochs, cells, wanted,
+        )  # fmt: skip
+        self._known[run.name] = (stamp, row)
+        return row
+
+
+@dataclass(frozen=True)
+class Update:
+    """What is new about one run."""
+
+    picture: Picture
+    probes: tuple[str, ...]
+    """Ids, oldest first."""
+
+
+class RunFeed:
+    """One run, followed through one of its probes: the newest of the moment it was opened, until told otherwise."""
+
+    def __init__(self, store: Path, run: str, probe: str | None = None):
+        self.store, self.run, self.probe_id = store, run, probe
+        self._run: Run | None = None
+        self._probe: Probe | None = None
+        self._stamp: tuple[Hashable, ...] | None = None
+
+    def poll(self, *, force: bool = False) -> Update | None:
+        """What is committed now, or None if that is what the last call said.
+
+        Raises GoneError when run or store were removed, other LyrxErrors when they cannot be read.
+        """
+        try:
+            return self._poll(force)
+        except (RunNotFoundError, FileNotFoundError) as error:
+            self._run, self._stamp = None, None
+            if not self.store.exists():
+                raise GoneError(f"the store {self.store} was removed.") from error
+            raise GoneError(f"the run '{self.run}' was removed.") from error
+
+    def _poll(self, force: bool) -> Update | None:
+        if self._run is None:
+            self._run = Store.open(self.store).run(self.run)
+            self._probe = None
+        born = (self._run.path / "zarr.json").stat()
+        folder = self._run.path / "probes"
+        names = tuple(sorted(name for name in os.listdir(folder) if not name.endswith(".partial")))
+        run = self._run
+        probe_stamp = self._probe.stamp() if self._probe else None
+        stamp = (born.st_ino, born.st_mtime_ns, names, run.history.rows.commits.stamp(),
+                 run.checkpoints.commits.stamp(), probe_stamp, run.writer())  # fmt: skip
+        if stamp == self._stamp and not force:
+            return None
+        if self._stamp is not None and stamp[:2] != self._stamp[:2]:
+            # The run was made anew under the same name.
+            self._run, self._stamp, self.probe_id = None, None, None
+            return self._poll(True)
+        probes = run.probes()
+        if not probes:
+            raise NotCommittedError(f"run '{run.name}' has no probe.")
+        if self._probe is None or self._probe.info.id != self.probe_id:
+            chosen = next((p for p in reversed(probes) if self.probe_id in (p.info.id, p.info.granularity)), probes[-1])
+            self._probe, self.probe_id = chosen, chosen.info.id
+        # Taken before reading: what is committed meanwhile is seen the next time.
+        self._stamp = (*stamp[:5], self._probe.stamp(), stamp[6])
+        return Update(take_picture(run, self._probe), tuple(probe.info.id for probe in probes))
+
+    def follow(self, probe: str | None) -> None:
+        """Follow another probe from the next call on; None: the newest."""
+        self.probe_id, self._probe, self._stamp = probe, None, None

@@ -1,0 +1,78 @@
+"""What a place of a heatmap looks like when it is not simply a number: marks that need no colour."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from ..picture import METRICS, Picture
+
+
+class State(Enum):
+    """The state of one place (a layer and a column, all draws together)."""
+
+    NONE = "none"
+    """There is no such cell: the whole network cannot be re-randomised, a random layer has no distance."""
+    MISSING = "missing"
+    PARTIAL = "partial"
+    """Some of the draws are committed."""
+    DONE = "done"
+    DAMAGED = "damaged"
+    QUEUED = "queued"
+    RUNNING = "running"
+    FAILED = "failed"
+
+
+MARKS = {
+    State.NONE: "",
+    State.MISSING: "·",
+    State.PARTIAL: "~",
+    State.DAMAGED: "×",
+    State.QUEUED: "○",
+    State.RUNNING: "▶",
+    State.FAILED: "!",
+}
+"""The mark of each state; DONE has none, it shows its number. PARTIAL goes in front of the number."""
+
+WORDS = {
+    State.MISSING: "not measured",
+    State.PARTIAL: "some draws",
+    State.DAMAGED: "damaged",
+    State.QUEUED: "queued",
+    State.RUNNING: "running",
+    State.FAILED: "failed",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """One place of a heatmap, ready to be drawn."""
+
+    state: State
+    value: float | None = None
+    progress: float | None = None
+    """Of a running cell: the share of its examples seen, 0..1."""
+
+    def text(self, metric: str, width: int) -> str:
+        """What to write into `width` characters: the number, or the state's mark."""
+        if self.state is State.RUNNING and self.progress is not None and width >= 4:
+            return f"{MARKS[State.RUNNING]}{100 * self.progress:.0f}%"[:width]
+        if self.value is None:
+            return MARKS.get(self.state, "")
+        mark = MARKS[State.PARTIAL] if self.state is State.PARTIAL else ""
+        return mark + METRICS[metric].text(self.value, width - len(mark))
+
+
+def place(picture: Picture, metric: str, layer: int | None, column: int) -> Place:
+    """The place as the store knows it."""
+    distance = metric in ("l2", "linf")
+    random = picture.columns[column].checkpoint is None
+    if (random and (layer is None or distance)) or (distance and layer is None):
+        return Place(State.NONE)
+    value = picture.value(metric, layer, column)
+    if distance:
+        return Place(State.MISSING if value is None else State.DONE, value)
+    cell = picture.cell(layer, column)
+    if cell is None:
+        return Place(State.MISSING)
+    if cell.damaged:
+        return Place(State.DAMAGED)
+    return Place(State.DONE if cell.complete else State.PARTIAL, value)

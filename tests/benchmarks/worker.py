@@ -1,0 +1,73 @@
+"""How long a warm worker takes to answer: from the request's line to the line that says the cell is committed.
+
+    python tests/benchmarks/worker.py STORE RUN [--times 30]
+
+Measures one cell of RUN again and again through a real `lyrx worker` process, and beside it the plain forward of the
+whole network over the same examples in this process, in turn: what is left of the ratio is lyrx's own cost (weights
+from the store, comparison with the trained network, commit, messages).
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+import torch
+
+from lyrx.engine.session import Session
+from lyrx.store import Store
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("store")
+    parser.add_argument("run")
+    parser.add_argument("--times", type=int, default=30)
+    options = parser.parse_args()
+    run = Store.open(options.store).run(options.run)
+    session = Session(run, run.probe())
+
+    @torch.inference_mode()
+    def forward() -> None:
+        for inputs, _ in session._examples.batches(session._batch_size):
+            session.model(inputs)
+
+    command = [sys.executable, "-m", "lyrx.engine.worker"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def ask(number: int) -> float:
+            cell = [number % len(run.probe().info.layers), 1, 0]
+            request = {"type": "probe", "id": str(number), "store": options.store, "run": options.run}
+            line = json.dumps({**request, "cells": [cell], "again": True}).encode() + b"\n"
+            start = time.perf_counter()
+            process.stdin.write(line)
+            process.stdin.flush()
+            while json.loads(process.stdout.readline())["type"] != "committed":
+                pass
+            answered = time.perf_counter() - start
+            while json.loads(process.stdout.readline())["type"] != "finished":
+                pass
+            return answered
+
+        first = ask(0)
+        answers, forwards = [], []
+        for number in range(options.times):
+            answers.append(ask(number))
+            start = time.perf_counter()
+            forward()
+            forwards.append(time.perf_counter() - start)
+        process.stdin.write(b'{"type": "quit"}\n')
+        process.stdin.flush()
+    ratios = [answer / plain for answer, plain in zip(answers, forwards, strict=True)]
+    print(f"{options.times} cells, {session.examples:,} examples each, {torch.get_num_threads()} threads; medians")
+    print(f"first answer (imports, data, model): {first:.2f} s")
+    print(f"warm answer: {1000 * statistics.median(answers):.1f} ms, slowest {1000 * max(answers):.1f} ms")
+    print(f"plain forward: {1000 * statistics.median(forwards):.1f} ms; ratio {statistics.median(ratios):.2f}")
+
+
+if __name__ == "__main__":
+    main()

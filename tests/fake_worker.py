@@ -1,0 +1,101 @@
+"""A worker that measures nothing: it speaks the protocol and commits the fake net's numbers. For tests of the app.
+
+    python tests/fake_worker.py [--die L,C,D] [--once FILE] [--refuse TEXT] [--hold] [--start-dead] [--greet]
+
+`--die` kills it (SIGKILL) when it comes to that cell, with `--once` only as long as FILE does not exist; `--refuse`
+answers every request with a failure; `--hold` waits for a cancel instead of measuring; `--start-dead` ends it at once
+with a message on stderr; `--greet` prints a line that is no message first.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+from fakes import cell_estimate
+from lyrx.engine.protocol import (
+    AcceptedEvent,
+    CancelRequest,
+    CommittedEvent,
+    DeviceEvent,
+    Event,
+    FailedEvent,
+    FinishedEvent,
+    PingRequest,
+    PongEvent,
+    ProbeRequest,
+    ProgressEvent,
+    QuitRequest,
+    ReadyEvent,
+    decode_request,
+    encode,
+    from_wire,
+)
+from lyrx.store import Store
+
+
+def say(event: Event) -> None:
+    sys.stdout.buffer.write(encode(event))
+    sys.stdout.buffer.flush()
+
+
+def measure(request: ProbeRequest, asked: argparse.Namespace) -> None:
+    if asked.refuse:
+        say(FailedEvent(id=request.id, message=asked.refuse))
+        return
+    probe = Store.open(request.store).run(request.run).probe(request.probe)
+    missing = set(probe.missing())
+    cells = [cell for cell in map(from_wire, request.cells) if request.again or cell in missing]
+    total = len(cells)
+    say(AcceptedEvent(id=request.id, cells=total))
+    say(DeviceEvent(device="cpu", memory_used=1, memory_total=2))
+    for done, cell in enumerate(cells):
+        wire = (cell.layer, cell.column, cell.draw)
+        say(ProgressEvent(id=request.id, cell=wire, done=done, total=total, examples=4_000, of=10_000))
+        if list(wire) == asked.die and not (asked.once and asked.once.exists()):
+            if asked.once:
+                asked.once.touch()
+            print("a traceback\nRuntimeError: CUDA error: \x1b[31mout of memory", file=sys.stderr, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if asked.hold:
+            return
+        probe.write(cell, cell_estimate(probe.info, cell), seconds=0.0)
+        say(CommittedEvent(id=request.id, cell=wire, done=done + 1, total=total, seconds=0.0))
+    say(FinishedEvent(id=request.id, done=total, cancelled=False))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--die", type=lambda text: [int(n) for n in text.split(",")])
+    parser.add_argument("--once", type=Path)
+    parser.add_argument("--refuse")
+    parser.add_argument("--hold", action="store_true")
+    parser.add_argument("--start-dead", action="store_true")
+    parser.add_argument("--greet", action="store_true")
+    asked = parser.parse_args()
+    if asked.start_dead:
+        sys.exit("no such device \x1b[31m[bold]here")
+    if asked.greet:
+        print("Welcome to this machine!", flush=True)
+    say(ReadyEvent(pid=os.getpid(), lyrx="0"))
+    waiting: list[str] = []
+    for line in sys.stdin.buffer:
+        request = decode_request(line)
+        if isinstance(request, QuitRequest):
+            break
+        if isinstance(request, PingRequest):
+            say(PongEvent(id=request.id))
+        elif isinstance(request, CancelRequest):
+            for id_ in waiting:
+                say(FinishedEvent(id=id_, done=0, cancelled=True))
+            waiting.clear()
+        else:
+            waiting.append(request.id)
+            measure(request, asked)
+            if not asked.hold:
+                waiting.remove(request.id)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""The heatmap as text."""
+
+import io
+
+import fakes
+import pytest
+from rich.console import Console
+
+from lyrx.explorer.picture import Picture, take_picture
+from lyrx.explorer.show import print_heatmap, render, shorten
+from lyrx.store import Cell, Estimate, Store
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store.open_or_create(tmp_path / "s.zarr")
+
+
+def text(picture: Picture, metric: str = "error", width: int = 80, colours: str | None = None) -> str:
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, color_system=colours, force_terminal=bool(colours), highlight=False)  # type: ignore[arg-type]
+    console.print(render(picture, metric))
+    return stream.getvalue()
+
+
+def test_four_layers_and_ten_columns_fit_80_columns(store):
+    picture = take_picture(fakes.complete_run(store))
+    lines = text(picture).splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = [line for line in lines if line.split()[:1] == ["fc1"]]
+    assert rows == ["fc1            89.9±1.8   77.8  53.4  36.9  25.6   5.0   1.6   1.5   1.5   1.5"]
+    heads = next(line for line in lines if "random" in line)
+    assert heads.split() == ["random", "0", "1", "2", "3", "8", "20", "40", "90", "100"]
+
+
+def test_it_tells_what_it_is_about(store):
+    shown = text(take_picture(fakes.complete_run(store)))
+    assert "fcn-3x256  FCN 3 x 256 on MNIST  ·  complete" in shown
+    assert "test error 1.52 %, n = 10,000" in shown
+    assert "re-initialised at checkpoint" in shown
+    assert "whole network" in shown
+    assert "mean ± standard deviation of 3 draws" in shown
+    assert "critical  fc1, fc2" in shown
+    assert "robust    fc3, output" in shown
+
+
+def test_rows_stand_in_order_of_depth_and_the_whole_network_apart(store):
+    lines = text(take_picture(fakes.complete_run(store))).splitlines()
+    starts = [line.split()[0] if line.split() else "" for line in lines]
+    first = starts.index("fc1")
+    assert starts[first : first + 6] == ["fc1", "fc2", "fc3", "output", "", "whole"]
+
+
+def test_partial_missing_and_damaged_have_marks(store):
+    run = fakes.partial_run(store)
+    fakes.damage(run, Cell(0, 2))
+    shown = text(take_picture(run))
+    row = next(line for line in shown.splitlines() if line.startswith("fc1"))
+    assert "~9" in row, "one draw of three"
+    assert "×" in row
+    assert row.count("·") == 6
+    assert "53.4" not in row, "a damaged cell is never a number"
+    assert "· not measured   ~ some draws   × damaged" in shown
+
+
+def test_a_run_without_results_says_so(store):
+    shown = text(take_picture(fakes.training_run(store)))
+    assert "interrupted, epoch 42 of 100" in shown
+    assert "trained network: not measured yet" in shown
+    assert "critical" not in shown
+
+
+def test_more_columns_than_fit_come_in_groups(store):
+    picture = take_picture(fakes.complete_run(store))
+    lines = text(picture, width=50).splitlines()
+    assert max(map(len, lines)) <= 50
+    assert sum(line.startswith("fc1 ") for line in lines) > 1
+    digits = [word for line in lines if line.startswith("fc1 ") for word in line.split()[1:]]
+    assert digits == ["89.9±1.8", "77.8", "53.4", "36.9", "25.6", "5.0", "1.6", "1.5", "1.5", "1.5"]
+
+
+def test_digits_are_the_same_with_and_without_colours(store):
+    import re
+
+    picture = take_picture(fakes.complete_run(store))
+    coloured = text(picture, colours="truecolor")
+    assert "\x1b[" in coloured
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
+    assert [line for line in plain.splitlines() if "fc" in line] == [
+        line for line in text(picture).splitlines() if "fc" in line
+    ]
+
+
+@pytest.mark.parametrize("metric", ["loss", "agreement", "l2", "linf"])
+def test_other_metrics(store, metric: str):
+    picture = take_picture(fakes.complete_run(store))
+    shown = text(picture, metric)
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "±" not in shown, "the spread is that of the errors"
+    row = next(line for line in shown.splitlines() if line.startswith("fc1"))
+    assert len(row.split()) == (10 if metric in ("l2", "linf") else 11)
+
+
+def test_infinite_and_undefined_losses_are_words(store):
+    run = fakes.training_run(store)
+    run.probe().write(Cell(0, 1), Estimate(0.1, 0.1, 0.1, float("inf"), 0.9, 10, 10))
+    run.probe().write(Cell(0, 2), Estimate(0.1, 0.1, 0.1, float("nan"), 0.9, 10, 10))
+    row = next(line for line in text(take_picture(run), "loss").splitlines() if line.startswith("fc1"))
+    assert row.split()[2:4] == ["inf", "nan"]
+
+
+def test_names_from_files_are_inert(store):
+    run = fakes.complete_run(store, fakes.EVIL, model="[red]m", data="\x1b]0;title\x07")
+    shown = text(take_picture(run))
+    assert "\x1b" not in shown
+    assert "\\x1b[31m[bold]x[/bold]\\x1b[0m" in shown
+    assert "[red]m" in shown
+
+
+def test_long_names_keep_their_end():
+    assert shorten("encoder.layers.11.attention", 14) == "….11.attention"
+    assert shorten("short", 14) == "short"
+    assert shorten("a\x1bb", 14) == "a\\x1bb"
+
+
+def test_print_heatmap_prints_to_the_console_given(store):
+    stream = io.StringIO()
+    print_heatmap(take_picture(fakes.complete_run(store)), "error", Console(file=stream, width=100))
+    assert "fc1" in stream.getvalue()
