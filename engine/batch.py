@@ -2,10 +2,11 @@
 
 import contextlib
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..store import Cell, DamagedError, Probe, Run, Store, inert
+from ..store import Cell, DamagedError, LyrxError, NotCommittedError, Probe, Run, Store, inert
 from .distances import commit_distances
 from .errors import RunConflictError, RunFailedError, SpecError
 from .events import CellCommitted, Observer, ProbeOpened, RunClosed, RunOpened
@@ -26,17 +27,30 @@ def run_batch(specs: Sequence[Spec], store_path: Path, *, fresh: bool, observer:
         raise SpecError(f"specs of one call must compute on one device; run.device is {' and '.join(devices)}.")
     prepared = [prepare(spec) for spec in specs]
     _check_names(prepared)
-    if store_path.exists() and any(store_path.iterdir() if store_path.is_dir() else [store_path]):
+    if Store.something_at(store_path):
         _check_store(Store.open(store_path), prepared, fresh)
     team = Team(specs[0].run.device) if processes() > 1 else None
     try:
         for one in prepared:
             if team is None and not _is_trained(store_path, one, fresh):
                 team = Team(one.spec.run.device)
-            _Job(one, store_path, fresh, observer, team).carry_out()
+            _carry_out(_Job(one, store_path, fresh, observer, team), one.spec.run.name)
     finally:
         if team is not None:
             team.close()
+
+
+def _carry_out(job: "_Job", name: str) -> None:
+    try:
+        job.carry_out()
+    except (LyrxError, OSError):
+        raise
+    except Exception as error:  # a network's own code, a driver, memory that does not suffice
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise RunFailedError(
+            f"run '{inert(name)}' failed: {type(error).__name__}: {inert(str(error))} "
+            f"({where.filename}, line {where.lineno}). What was finished is kept."
+        ) from error
 
 
 class _Job:
@@ -58,6 +72,7 @@ class _Job:
             if not self._agreed(run.trained):
                 self._train(run)
             if self._first:
+                run.resume.drop()  # a run that was killed just before it would have done so itself
                 probe = self._probe(run)
                 self._observer(RunClosed(run, probe.info.id, self._worked, time.perf_counter() - self._start))
         if self._team is not None:
@@ -117,19 +132,19 @@ class _Job:
         return probe
 
 
-def carry_out_plan(run: Run, probe: Probe, todo: Sequence[Cell], spec: Spec, observer: Observer) -> list[DamagedError]:
+def carry_out_plan(run: Run, probe: Probe, todo: Sequence[Cell], spec: Spec, observer: Observer) -> list[LyrxError]:
     """Measure and commit the cells `todo`, then make sure that the network is still the trained one.
 
     Returns what was damaged: cells that need it are left out, the others are measured.
     """
-    damaged: list[DamagedError] = []
+    damaged: list[LyrxError] = []
     info = probe.info
     observer(ProbeOpened(run.name, info.id, len(todo), len(info.all_cells())))
     session = Session(run, probe, spec)
     for done, cell in enumerate(todo, start=1):
         try:
             measured = session.commit(cell)
-        except DamagedError as error:
+        except (DamagedError, NotCommittedError) as error:
             damaged.append(error)
             continue
         layer = "whole network" if cell.layer is None else info.layers[cell.layer].name
@@ -140,7 +155,7 @@ def carry_out_plan(run: Run, probe: Probe, todo: Sequence[Cell], spec: Spec, obs
 
 
 def _is_trained(store_path: Path, prepared: Prepared, fresh: bool) -> bool:
-    if fresh or not store_path.exists():
+    if fresh or not Store.something_at(store_path):
         return False
     store, name = Store.open(store_path), prepared.spec.run.name
     return name in store and store.run(name).trained

@@ -42,4 +42,4 @@ def deterministic() -> None:
     torch.backends.cudnn.deterministic = True
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Filling fresh memory with NaN helps to find a program's mistakes and costs every operation a pass over its output.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]

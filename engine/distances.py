@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from ..store import DamagedError, Probe, Run
+from ..store import DamagedError, LyrxError, NotCommittedError, Probe, Run
 from .state import to_tensor
 
 
-def commit_distances(run: Run, probe: Probe) -> tuple[int, list[DamagedError]]:
+def commit_distances(run: Run, probe: Probe) -> tuple[int, list[LyrxError]]:
     """Measure and commit what is missing, for every checkpoint of the probe that is in the store.
 
     Returns how many were committed, and what stood in the way of the others.
@@ -21,11 +21,11 @@ def commit_distances(run: Run, probe: Probe) -> tuple[int, list[DamagedError]]:
         for layer in probe.info.layers
     }
     names = list(dict.fromkeys(name for members in weights.values() for name in members))
-    damaged: list[DamagedError] = []
+    damaged: list[LyrxError] = []
     for epoch in todo:
         try:
             start, now = _values(run, 0, names), _values(run, epoch, names)
-        except DamagedError as error:
+        except (DamagedError, NotCommittedError) as error:
             damaged.append(error)
             continue
         moved = {name: now[name] - start[name] for name in names}

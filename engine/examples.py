@@ -1,6 +1,7 @@
 """Examples that live on the device as tensors, and are batched there."""
 
 from collections.abc import Iterator
+from copy import copy
 
 import numpy as np
 import torch
@@ -26,15 +27,22 @@ class Examples:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def only(self, chosen: np.ndarray) -> "Examples":
+        """Those at the indices `chosen`."""
+        part = copy(self)
+        indices = torch.from_numpy(chosen).to(self.targets.device)
+        part._inputs, part.targets = self._inputs[indices], self.targets[indices]
+        return part
+
     def take(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """float32[k, *shape] and int64[k] at `indices` (int64[k], on the device)."""
         inputs = self._inputs.index_select(0, indices)
         return inputs if self._ready else self._normalised(inputs), self.targets.index_select(0, indices)
 
     def between(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """The examples `start` to `stop`, without a copy when they are kept as floats."""
+        """The examples `start` to `stop`, a copy: a network may work in place on what it is given."""
         inputs = self._inputs[start:stop]
-        return inputs if self._ready else self._normalised(inputs), self.targets[start:stop]
+        return inputs.clone() if self._ready else self._normalised(inputs), self.targets[start:stop]
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All examples in order, `size` at a time."""
@@ -50,9 +58,6 @@ def training_examples(data: DataSet, device: torch.device) -> Examples:
     return Examples(data.train_inputs, data.train_targets, *data.mean_std, device)
 
 
-def held_out_examples(data: DataSet, device: torch.device, chosen: np.ndarray | None = None) -> Examples:
-    """The test examples (or those at the indices `chosen`), normalised as the training ones are."""
-    inputs, targets = data.test_inputs, data.test_targets
-    if chosen is not None:
-        inputs, targets = inputs[chosen], targets[chosen]
-    return Examples(inputs, targets, *data.mean_std, device)
+def held_out_examples(data: DataSet, device: torch.device) -> Examples:
+    """The test examples, normalised as the training ones are."""
+    return Examples(data.test_inputs, data.test_targets, *data.mean_std, device)

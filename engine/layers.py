@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..store import Layer, TensorInfo, did_you_mean, inert
 from .errors import LayerError, ModelError
+from .state import named_tensors
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def find_layers(
     globs over their names.  Raises LayerError when a pattern matches nothing, ModelError when the forward fails.
     """
     modules = dict(model.named_modules())
-    units = _units(modules, tensors, _call_order(model, example))
+    units = _without_overlaps(model, _units(modules, tensors, _call_order(model, example)))
     if granularity == "patterns":
         groups = _by_patterns(tensors, patterns or {})
     else:
@@ -108,7 +109,12 @@ def _units(modules: Mapping[str, nn.Module], tensors: Iterable[TensorInfo], orde
         module = tensor.name.rpartition(".")[0].partition(".parametrizations")[0]
         # A module with parameters of its own *and* children with parameters (a ViT's class token, an encoder's
         # position embedding): its name would stand for the whole, so a lone parameter goes by its own name.
-        composite = module == "" or any(p.numel() for child in modules[module].children() for p in child.parameters())
+        composite = module == "" or any(
+            True
+            for name, child in modules[module].named_children()
+            if name != "parametrizations"
+            for _ in child.parameters()
+        )
         alone = composite and (module == "" or len(list(modules[module].parameters(recurse=False))) == 1)
         name = tensor.name if alone else module
         units.setdefault(name, _Unit(name, module)).tensors.append(tensor)
@@ -120,6 +126,30 @@ def _units(modules: Mapping[str, nn.Module], tensors: Iterable[TensorInfo], orde
     return [unit for _, unit in sorted(zip(positions, units.values(), strict=True), key=lambda pair: pair[0])]
 
 
+def _without_overlaps(model: nn.Module, units: list[_Unit]) -> list[_Unit]:
+    """Tensors that are views of one memory (weights tied by a transpose) go to the first unit that has one of them."""
+    live = named_tensors(model)
+    taken: list[tuple[int, int, _Unit]] = []  # bytes from, to, and whose they are
+    for unit in units:
+        for tensor in list(unit.tensors):
+            start, stop = _memory(live[tensor.name])
+            owner = next((o for a, b, o in taken if start < b and a < stop), None)
+            if owner is not None and owner is not unit:
+                unit.tensors.remove(tensor)
+                owner.tensors.append(tensor)
+            elif stop > start:
+                taken.append((start, stop, unit))
+    return [unit for unit in units if unit.tensors]
+
+
+def _memory(tensor: Tensor) -> tuple[int, int]:
+    """The addresses that a tensor's elements lie between."""
+    if not tensor.numel():
+        return 0, 0
+    last = sum((length - 1) * stride for length, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
+
+
 _Groups = list[tuple[str, list[TensorInfo]]]
 
 
@@ -129,37 +159,39 @@ def _by_module(units: Sequence[_Unit], modules: Mapping[str, nn.Module]) -> _Gro
 
 
 def _by_layer(units: Sequence[_Unit], modules: Mapping[str, nn.Module]) -> _Groups:
-    groups: dict[str, list[TensorInfo]] = {}
+    return _gathered(units, _layer_names(units, modules))
+
+
+def _layer_names(units: Sequence[_Unit], modules: Mapping[str, nn.Module]) -> dict[str, str]:
+    """By each unit's name, the layer it belongs to."""
+    names: dict[str, str] = {}
     before: tuple[str, str] | None = None  # the weighted layer that a norm called next would follow: (name, parent)
     for unit in units:
         attention = _attention_around(unit.module, modules)
         if attention is not None:
-            groups.setdefault(attention, []).extend(unit.tensors)
+            names[unit.name] = attention
             before = (attention, attention.rpartition(".")[0])
         elif _is_norm(modules[unit.module]) and before is not None and before[1] == unit.parent:
-            groups[before[0]].extend(unit.tensors)
+            names[unit.name] = before[0]
         else:
-            groups.setdefault(unit.name, []).extend(unit.tensors)
+            names[unit.name] = unit.name
             weighted = unit.has_parameters and not _is_norm(modules[unit.module])
             before = (unit.name, unit.parent) if weighted else None
-    return list(groups.items())
+    return names
 
 
 def _by_block(units: Sequence[_Unit], modules: Mapping[str, nn.Module]) -> _Groups:
+    blocks = {unit.name: _block_of(unit.module, modules) for unit in units}
+    outside = _layer_names([unit for unit in units if blocks[unit.name] is None], modules)
+    return _gathered(units, {unit.name: blocks[unit.name] or outside[unit.name] for unit in units})
+
+
+def _gathered(units: Sequence[_Unit], group_of: Mapping[str, str]) -> _Groups:
+    """Tensors by group, groups in the order in which their first unit comes."""
     groups: dict[str, list[TensorInfo]] = {}
-    outside: list[_Unit] = []
-    mark = "\0"  # no module's name holds it
     for unit in units:
-        block = _block_of(unit.module, modules)
-        if block is None:
-            outside.append(unit)
-            groups.setdefault(mark + unit.name, [])  # keeps its place in the depth order
-        else:
-            groups.setdefault(block, []).extend(unit.tensors)
-    layers = dict(_by_layer(outside, modules))
-    found = ((name.removeprefix(mark), members) for name, members in groups.items())
-    named = ((name, members or layers.get(name, [])) for name, members in found)
-    return [(name, members) for name, members in named if members]
+        groups.setdefault(group_of[unit.name], []).extend(unit.tensors)
+    return list(groups.items())
 
 
 def _block_of(module: str, modules: Mapping[str, nn.Module]) -> str | None:
@@ -171,7 +203,7 @@ def _block_of(module: str, modules: Mapping[str, nn.Module]) -> str | None:
         parent = modules[".".join(parts[: depth - 1])]
         candidate = modules[path]
         composite = any(True for _ in candidate.children())
-        if depth > 1 and type(parent) in containers and composite and type(candidate) not in containers:
+        if type(parent) in containers and composite and type(candidate) not in containers:
             return path
     return None
 

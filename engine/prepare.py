@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..store import REINITIALISE, RERANDOMISE, Column, ProbeInfo, Run, RunInfo, inert
+from ..store import REINITIALISE, RERANDOMISE, Column, ProbeInfo, Run, RunInfo, TensorInfo, inert
 from ..store.files import canonical, sha256
 from ..store.layout import folder_name
 from .building import build_model
@@ -46,9 +46,7 @@ def prepare(spec: Spec) -> Prepared:
     choose_device(spec.run.device)
     data = spec.data.load()
     model = build_model(spec.model, data.shape, data.classes, derive(spec.run.seed, "init"))
-    tensors = describe(model)
-    if not any(tensor.kind == "parameter" for tensor in tensors):
-        raise ModelError(f"model '{spec.model.name}' has no parameters: there is nothing to train.")
+    tensors = _described(spec, model)
     mean, std = data.mean_std
     # Two examples: BatchNorm cannot process one in training, and some networks treat one apart.
     example = (torch.from_numpy(data.train_inputs[:2]).float() - mean) / std
@@ -67,7 +65,7 @@ def prepare(spec: Spec) -> Prepared:
         fingerprint=fingerprint,
         spec=resolved,
         data_facts=facts,
-        versions=versions(),
+        versions=versions() | spec.model.source(),
         created=time.time(),
     )
     return Prepared(spec, data, run, probe_info(spec, layers, fingerprint))
@@ -106,6 +104,19 @@ def conflict(run: Run, prepared: Prepared) -> RunConflictError | None:
             f"run '{name}' was made from other data than the data set '{prepared.spec.data.name}' holds now. "
             "Give this one another name (--set run.name=NAME), or replace that one with --fresh."
         )
+    if run.info.tensors != prepared.run.tensors:
+        ours, theirs = ({tensor.name for tensor in info.tensors} for info in (prepared.run, run.info))
+        which = ", ".join(sorted(ours ^ theirs)[:5]) or "their shapes or types"
+        return RunConflictError(
+            f"run '{name}' has other tensors than the model '{prepared.spec.model.name}' now has ({which}): "
+            "its code has changed. Give this one another name (--set run.name=NAME), or replace that one with --fresh."
+        )
+    source = "model source"
+    if not run.trained and run.info.versions.get(source) != prepared.run.versions.get(source):
+        return RunConflictError(
+            f"run '{name}' was begun with other code of the model '{prepared.spec.model.name}'. "
+            "Start it anew with --fresh."
+        )
     if not run.trained and run.info.fingerprint != prepared.run.fingerprint:
         return RunConflictError(
             f"run '{name}' was begun by a version of lyrx that trains otherwise. Start it anew with --fresh."
@@ -117,6 +128,15 @@ def versions() -> dict[str, str]:
     """What a run was made with."""
     packages = ("lyrx", "torch", "torchvision", "accelerate", "zarr", "numpy")
     return {"python": platform.python_version(), **{package: version(package) for package in packages}}
+
+
+def _described(spec: Spec, model: torch.nn.Module) -> list[TensorInfo]:
+    name = inert(spec.model.name)
+    if any(torch.nn.parameter.is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
+        raise ModelError(f"model '{name}' has lazy parameters. Give its modules their sizes.")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ModelError(f"model '{name}' has no parameters that can be trained.")
+    return describe(model)
 
 
 def _check_output(spec: Spec, model: torch.nn.Module, example: torch.Tensor, classes: int) -> None:

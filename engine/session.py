@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..store import RERANDOMISE, Cell, Estimate, NotCommittedError, Probe, Run
+from ..store import RERANDOMISE, Cell, Estimate, NotCommittedError, Probe, Run, inert
 from .building import build_model
 from .device import choose_device
 from .errors import RestoreError, RunConflictError
@@ -22,6 +22,9 @@ from .seeds import derive
 from .spec import Spec
 from .specfile import make_spec
 from .state import load_arrays, named_tensors, to_array
+
+SAME_ERROR = 0.005
+"""How far the rebuilt network's error may lie from the one measured in training: another device rounds otherwise."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +62,17 @@ class Session:
         self._batch_size = int(probe.info.settings.get("batch_size", 1000))
         self._chosen = choose_examples(len(data.test_inputs), probe.info.settings.get("examples"), seed)
         self.total = len(data.test_inputs)
-        self._examples = held_out_examples(data, self.device, self._chosen)
+        self._all = held_out_examples(data, self.device)
+        self._examples = self._all if self._chosen is None else self._all.only(self._chosen)
         self._interventions = Interventions(
             run, probe.info, seed, lambda drawn: build_model(spec.model, shape, classes, drawn)
         )
         self.model = build_model(spec.model, shape, classes, derive(seed, "init"))
         load_arrays(self.model, run.checkpoints.tensors, run.checkpoints.read(run.checkpoints.final))
         self.model.to(self.device).eval().requires_grad_(False)
-        _, self._reference = full_forward(self.model, self._examples, self._batch_size)
+        self._baseline, predictions = full_forward(self.model, self._all, self._batch_size)
+        self._check_baseline()
+        self._reference = predictions if self._chosen is None else predictions[torch.from_numpy(self._chosen)]
 
     @property
     def examples(self) -> int:
@@ -75,6 +81,9 @@ class Session:
 
     def measure(self, cell: Cell, after_batch: Callable[[int], bool] | None = None) -> tuple[Estimate, Tally]:
         """Carry out one cell by full forwards. Raises CancelledError when `after_batch` says so."""
+        if self._is_baseline(cell):
+            # Known on all examples, also where the other cells see fewer: it is what they are compared with.
+            return self._estimate(cell, self._baseline), self._baseline
         values = self._interventions.values(cell)
         with applied(self.model, values):
             tally, _ = full_forward(self.model, self._examples, self._batch_size, self._reference, after_batch)
@@ -91,6 +100,20 @@ class Session:
             extra["seed"] = self._interventions.draw_seed(self.probe.info.layers[cell.layer], cell.draw)
         self.probe.write(cell, estimate, **extra)
         return Measured(cell, estimate, seconds)
+
+    def _is_baseline(self, cell: Cell) -> bool:
+        return cell.layer is None and self.probe.info.columns[cell.column].checkpoint == self.run.checkpoints.final
+
+    def _check_baseline(self) -> None:
+        """Is this the network that was trained? Its error must be what training measured."""
+        trained = self.run.history.at(self.run.checkpoints.final)
+        error = self._baseline.wrong / self._baseline.seen
+        if trained is not None and abs(error - trained.test_error) > SAME_ERROR:
+            raise RunConflictError(
+                f"run '{inert(self.run.name)}': the network built from its stored weights has a test error of "
+                f"{100 * error:.2f} %, the one that was trained had {100 * trained.test_error:.2f} %. Its model's "
+                "code has changed, or it keeps state that is neither a parameter nor a persistent buffer."
+            )
 
     def verify(self) -> None:
         """Is the network on the device still the trained one, bit for bit? Raises RestoreError."""

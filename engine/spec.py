@@ -40,7 +40,7 @@ class RunSection(Section):
 class TrainSection(Section):
     """How it is trained."""
 
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, le=1_000_000)
     batch_size: int = Field(128, ge=1, description="examples a step, over all processes together")
     lr: float = Field(0.1, gt=0, allow_inf_nan=False)
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
@@ -91,7 +91,7 @@ class ProbeSection(Section):
     )
     layers: list[str] = Field([], description="only rows whose name matches one of these patterns; empty: all")
     checkpoints: list[int] | None = Field(None, description="columns; default: every checkpoint kept")
-    draws: int = Field(3, ge=0, description="fresh random networks per layer; 0: no such column")
+    draws: int = Field(3, ge=0, le=1000, description="fresh random networks per layer; 0: no such column")
     norm_statistics: Literal["rewound", "kept"] = Field(
         "rewound", description="running statistics of a norm: reset with their layer, or kept as trained"
     )

@@ -8,13 +8,14 @@ the same bits as one that was never killed.
 
 import math
 import time
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..store import EpochMetrics, ResumeState, Run, TensorInfo
-from .building import build_model
+from .building import build_model, seed_all
 from .data.base import DataSet
 from .device import deterministic
 from .errors import RunFailedError
@@ -87,14 +88,14 @@ class Trainer:
         """One pass over the training examples; returns their mean loss as they were visited."""
         spec, team, accelerator = self._spec, self._team, self._team.accelerator
         # Dropout and the like: each process draws its own, the same again when the epoch is done again.
-        torch.manual_seed(derive(spec.run.seed, "epoch", epoch, team.rank))
+        seed_all(derive(spec.run.seed, "epoch", epoch, team.rank))
         order = epoch_order(spec.run.seed, epoch, len(self._train)).to(team.device)
         set_lr(self._optimiser, lr)
         self._model.train()
         total = torch.zeros((), dtype=torch.float64, device=team.device)
         told = time.perf_counter()
-        for start in range(0, len(order), spec.train.batch_size):
-            batch = order[start : start + spec.train.batch_size]
+        seen = 0
+        for batch in batches(order, spec.train.batch_size):
             mine, share = _share(batch, team.rank, team.size)
             inputs, targets = self._train.take(mine)
             loss = functional.cross_entropy(self._model(inputs), targets)
@@ -103,11 +104,11 @@ class Trainer:
             self._optimiser.step()
             self._optimiser.zero_grad()
             total.add_(loss.detach(), alpha=share * len(batch))
+            seen += len(batch)
             now = time.perf_counter()
             if now - told > _TELL_EVERY:
                 told = now
-                done = min(1.0, (start + len(batch)) / len(order))
-                self._observer(TrainProgress(self._run.name, epoch, spec.train.epochs, done))
+                self._observer(TrainProgress(self._run.name, epoch, spec.train.epochs, seen / len(order)))
         return float(accelerator.reduce(total, reduction="sum")) / len(order)  # type: ignore[arg-type]
 
     def _metrics(self, epoch: int, train_loss: float, lr: float, start: float) -> EpochMetrics:
@@ -138,6 +139,14 @@ class Trainer:
 def epoch_order(seed: int, epoch: int, examples: int) -> Tensor:
     """The order in which epoch `epoch` visits the training examples: int64[examples]."""
     return torch.randperm(examples, generator=torch.Generator().manual_seed(derive(seed, "order", epoch)))
+
+
+def batches(order: Tensor, size: int) -> Sequence[Tensor]:
+    """`order` in batches of `size`. A last one of a single example joins the one before: no norm can train on it."""
+    parts = list(order.split(size))
+    if size > 1 and len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
 
 
 def _share(batch: Tensor, rank: int, size: int) -> tuple[Tensor, float]:

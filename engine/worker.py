@@ -71,27 +71,30 @@ class Worker:
             self._cancelled.discard(request.id)
 
     def _listen(self) -> None:
-        try:
-            for line in self._requests:
-                if not line.strip():
-                    continue
-                try:
-                    request = decode_request(line)
-                except ProtocolError as error:
-                    self._send(FailedEvent(id="", message=str(error)))
-                    continue
-                if isinstance(request, PingRequest):
-                    self._send(PongEvent(id=request.id))
-                elif isinstance(request, CancelRequest):
-                    self._cancelled |= self._open if request.id is None else {request.id} & self._open
-                elif isinstance(request, QuitRequest):
-                    break
-                else:
-                    self._open.add(request.id)
-                    self._waiting.put(request)
-        finally:
-            self._cancelled |= self._open
-            self._waiting.put(None)
+        # With nobody to tell, there is nobody to work for: the same as the end of the requests.
+        with contextlib.suppress(BrokenPipeError):
+            self._hear()
+        self._cancelled |= self._open
+        self._waiting.put(None)
+
+    def _hear(self) -> None:
+        for line in self._requests:
+            if not line.strip():
+                continue
+            try:
+                request = decode_request(line)
+            except ProtocolError as error:
+                self._send(FailedEvent(id="", message=str(error)))
+                continue
+            if isinstance(request, PingRequest):
+                self._send(PongEvent(id=request.id))
+            elif isinstance(request, CancelRequest):
+                self._cancelled |= self._open if request.id is None else {request.id} & self._open
+            elif isinstance(request, QuitRequest):
+                break
+            else:
+                self._open.add(request.id)
+                self._waiting.put(request)
 
     def _probe(self, request: ProbeRequest) -> None:
         try:

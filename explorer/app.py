@@ -62,9 +62,11 @@ class LyrxApp(App[int]):
         self._first = first
 
     def on_mount(self) -> None:
-        self.push_screen(RunsScreen(self._feed, self._first))
+        # A run asked for at the start is painted at once; the table is made when somebody goes back to it.
         if self._open_first is not None:
             self.open_run(self._open_first)
+        else:
+            self.push_screen(RunsScreen(self._feed, self._first))
 
     def open_run(self, name: str) -> None:
         """Show the heatmap of the run called `name`."""
@@ -76,7 +78,11 @@ class LyrxApp(App[int]):
         await self.push_screen(Help(self.screen))
 
     async def action_back(self) -> None:
-        self.pop_screen()
+        """From a heatmap to the table of runs."""
+        if any(isinstance(screen, RunsScreen) for screen in self.screen_stack):
+            self.pop_screen()
+        else:
+            await self.switch_screen(RunsScreen(self._feed, self._first))
 
     def _changed(self, key: ProbeKey | None) -> None:
         for screen in self.screen_stack:

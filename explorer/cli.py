@@ -4,6 +4,7 @@ Whatever needs torch is imported inside its command, so that the others start at
 """
 
 import functools
+import io
 import os
 import shlex
 import signal
@@ -82,7 +83,12 @@ def _command(function: F) -> F:
         except BrokenPipeError:
             # The reader of a pipe has gone (`lyrx show | head`). Nothing is wrong, and nobody to tell.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
+            if function.__name__ != "batch":
+                raise typer.Exit(0) from None
+            _complain(
+                "nobody reads the output any more. What was finished is kept; the same command goes on from there."
+            )
+            raise typer.Exit(1) from None
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
             _complain(f"the system refused: {error.strerror or error}{where}. What was finished is kept.")
@@ -151,8 +157,8 @@ def list_runs(
     from . import listing
 
     opened = Store.open(store_path(store))
-    runs, errors = opened.runs()
-    print(listing.as_json(runs)) if as_json else listing.show(opened, runs)
+    rows, errors = listing.rows(opened)
+    print(listing.as_json(rows)) if as_json else listing.show(opened, rows)
     _end_with(errors)
 
 
@@ -210,7 +216,15 @@ def explore(
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise LyrxError("explore needs a terminal on its input and output. `lyrx show RUN` prints a heatmap anywhere.")
     from .app import run_app
+    from .screens.base import SMALLEST
 
+    columns, lines = os.get_terminal_size()
+    # A terminal that does not know its size says 0.
+    if 0 < columns < SMALLEST[0] or 0 < lines < SMALLEST[1]:
+        raise LyrxError(
+            f"the terminal is too small: {columns} x {lines}, and explore needs {SMALLEST[0]} x {SMALLEST[1]}. "
+            "Enlarge it, or use `lyrx show RUN`."
+        )
     raise typer.Exit(run_app(path, shlex.split(worker) if worker else None, run))
 
 
@@ -250,6 +264,9 @@ def _end_with(problems: Any) -> None:
 
 def main() -> None:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no arrows still shows the numbers
     app()
 
 

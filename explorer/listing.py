@@ -2,26 +2,39 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..store import Run, Store, inert
+from ..store import LyrxError, Store, inert
 from ..store.check import Report
 from .jsonout import dumps, run_json
 
 
-def as_json(runs: Sequence[Run]) -> str:
+def rows(store: Store) -> tuple[list[dict[str, Any]], list[LyrxError]]:
+    """What there is to say of each run (see `explorer/JSON.md`), and what is wrong with those that cannot be read."""
+    runs, errors = store.runs()
+    found = []
+    for run in runs:
+        try:
+            found.append(run_json(run))
+        except LyrxError as error:
+            errors.append(error)
+    return found, errors
+
+
+def as_json(rows: Sequence[dict[str, Any]]) -> str:
     """The JSON list of `lyrx ls --json`."""
-    return dumps([run_json(run) for run in runs])
+    return dumps(rows)
 
 
-def show(store: Store, runs: Sequence[Run], console: Console | None = None) -> None:
+def show(store: Store, rows: Sequence[dict[str, Any]], console: Console | None = None) -> None:
     """Print the runs of a store as a table."""
     console = console or Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    if not runs:
+    if not rows:
         console.print(Text(f"{inert(str(store.path))} holds no runs yet. `lyrx batch SPEC` makes one."))
         return
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -29,8 +42,7 @@ def show(store: Store, runs: Sequence[Run], console: Console | None = None) -> N
         table.add_column(title, overflow="fold")
     for title in ("layers", "checkpoints", "epochs", "error"):
         table.add_column(title, justify="right")
-    for run in runs:
-        facts = run_json(run)
+    for facts in rows:
         error = facts["error"]
         table.add_row(
             # Text, not str: what comes from a file is never read as markup.

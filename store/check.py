@@ -1,16 +1,14 @@
 """`lyrx check`: is everything that was committed still what was committed?"""
 
-import os
+import contextlib
 import shutil
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
-from .errors import LyrxError
-from .files import PARTIAL
+from .errors import DamagedError, LyrxError, RunLockedError, RunNotFoundError, StoreNotWritableError
+from .files import is_leftover, maker_alive
+from .rows import Rows
 from .run import Run
 from .store import Store
 
@@ -34,8 +32,10 @@ def check_store(store: Store, report: Report) -> Iterator[str]:
     """Verify every hash in `store` and sweep what killed writers left, into `report`; yields each run's name."""
     runs, errors = store.runs()
     report.damaged += errors
-    for entry in sorted(store.runs_path.glob(f"*{PARTIAL}")):
-        _sweep(entry, report, busy=_maker_alive(entry))
+    for folder in (store.path, store.runs_path):
+        for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if is_leftover(entry.name):
+                _sweep(entry, report, busy=maker_alive(entry.name))
     for run in runs:
         _check_run(run, report)
         yield run.name
@@ -43,25 +43,59 @@ def check_store(store: Store, report: Report) -> Iterator[str]:
 
 def _check_run(run: Run, report: Report) -> None:
     report.runs += 1
-    busy = run.writer() is not None
-    for leftover in sorted(run.path.rglob(f"*{PARTIAL}")):
-        if leftover.exists():
-            _sweep(leftover, report, busy=busy)
+    _sweep_run(run, report)
+    committed = run.checkpoints.committed()
+    if run.trained:
+        report.damaged += [
+            DamagedError(f"run '{run.name}' is trained, and its checkpoint {epoch} is gone.")
+            for epoch in run.checkpoints.epochs
+            if epoch not in committed
+        ]
+    for epoch in committed:
+        report.checkpoints += 1
+        report.damaged += run.checkpoints.verify(epoch)
+    _check_rows(run.history.rows, report)
+    if run.writer() is None:
+        report.damaged += run.resume.verify()
     try:
-        for epoch in run.checkpoints.committed():
-            report.checkpoints += 1
-            report.damaged += run.checkpoints.verify(epoch)
-        epochs, damaged = run.history.read()
-        report.rows += len(epochs)
-        report.damaged += damaged
-        if not busy:
-            report.damaged += run.resume.verify()
-        for probe in run.probes():
-            results = probe.results()
-            report.rows += len(results.estimates) + len(results.distances)
-            report.damaged += results.damaged
+        probes = run.probes()
     except LyrxError as error:
         report.damaged.append(error)
+        return
+    for probe in probes:
+        for rows in probe.rows():
+            _check_rows(rows, report)
+
+
+def _check_rows(rows: Rows, report: Report) -> None:
+    """Every committed row by its hash, and once more as a stranger's Zarr reads it."""
+    found, damaged = rows.read_all()
+    report.damaged += damaged.values()
+    for index, row in found.items():
+        report.rows += 1
+        try:
+            same = rows.as_zarr(index) == row.values or any(value != value for value in row.values)
+        except Exception as error:  # whatever zarr meets in a damaged chunk or in damaged metadata
+            report.damaged.append(DamagedError(f"{rows.path}, row {list(index)}, cannot be read as Zarr: {error}"))
+            continue
+        if not same:
+            report.damaged.append(DamagedError(f"{rows.path}, row {list(index)}: Zarr reads other numbers."))
+
+
+def _sweep_run(run: Run, report: Report) -> None:
+    leftovers = [path for path in sorted(run.path.rglob("*.partial")) if is_leftover(path.name)]
+    if not leftovers:
+        return
+    with contextlib.ExitStack() as held:
+        try:
+            # Whoever holds the lock knows that nobody else is writing: what lies about belongs to the dead.
+            held.enter_context(run.writing("check"))
+            busy = False
+        except (RunLockedError, RunNotFoundError, StoreNotWritableError):
+            busy = True
+        for leftover in leftovers:
+            if leftover.exists():
+                _sweep(leftover, report, busy=busy)
 
 
 def _sweep(path: Path, report: Report, *, busy: bool) -> None:
@@ -73,13 +107,3 @@ def _sweep(path: Path, report: Report, *, busy: bool) -> None:
         report.swept.append(path)
     except OSError:
         report.kept.append(path)
-
-
-def _maker_alive(path: Path) -> bool:
-    """Whether the process that a partial name speaks of (`NAME.HOST-PID-HEX.partial`) may still be at work."""
-    host, _, rest = path.name.removesuffix(PARTIAL).rpartition("-")[0].rpartition("-")
-    if not rest.isdecimal():
-        return False
-    if not host.endswith(socket.gethostname()):
-        return True
-    return int(rest) != os.getpid() and psutil.pid_exists(int(rest))

@@ -39,7 +39,8 @@ class Checkpoints:
 
     def committed(self) -> list[int]:
         """The epochs whose weights are in the store."""
-        return [self.epochs[index] for (index,) in self.commits.indices() if index < len(self.epochs)]
+        indices = (index[0] for index in self.commits.indices() if len(index) == 1)
+        return [self.epochs[index] for index in indices if index < len(self.epochs)]
 
     def is_committed(self, epoch: int) -> bool:
         """Whether the weights after `epoch` are in the store (one look at one file)."""
@@ -77,7 +78,10 @@ class Checkpoints:
         index = self._index(epoch)
         record = self.commits.read((index,))
         if record is None:
-            raise NotCommittedError(f"run '{self.name}' has no checkpoint {epoch} yet. It has: {self.committed()}.")
+            raise NotCommittedError(
+                f"run '{self.name}' has no checkpoint {epoch}. It has: {self.committed()}. "
+                "`lyrx batch` with its spec finishes a run; --fresh makes it anew."
+            )
         return {name: self._read_tensor(name, index, epoch, record) for name in names or self.tensors}
 
     def _read_tensor(self, name: str, index: int, epoch: int, record: dict[str, Any]) -> "np.ndarray":
@@ -86,8 +90,8 @@ class Checkpoints:
         where = f"tensor '{name}' at checkpoint {epoch} of run '{self.name}' ({self._weights / folder_name(name)})"
         try:
             value = np.asarray(self._array(name, "r")[index])
-        except (ValueError, RuntimeError, OSError) as error:
-            raise DamagedError(f"{where} is damaged: {error}. {_CURE}") from error
+        except Exception as error:  # whatever zarr meets in a damaged chunk or in damaged metadata
+            raise DamagedError(f"{where} is damaged: {type(error).__name__}: {error}. {_CURE}") from error
         if _content_hash(value) != record["hash"].get(name):
             raise DamagedError(f"{where} is damaged: its contents are not those that were committed. {_CURE}")
         return value

@@ -8,6 +8,7 @@ renamed over it, and the folder flushed too.  Temporary names end in `.partial`,
 import hashlib
 import json
 import os
+import re
 import socket
 import uuid
 from pathlib import Path
@@ -16,6 +17,27 @@ from typing import Any
 from .errors import DamagedError
 
 PARTIAL = ".partial"
+
+
+_OURS = re.compile(r".+\.(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]{8}\.partial", re.DOTALL)
+_ZARRS = re.compile(r".*\.?[0-9a-f]{32}\.partial", re.DOTALL)
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file or folder called `name` is one that lyrx or zarr was writing and has not put in its place."""
+    return bool(_OURS.fullmatch(name) or _ZARRS.fullmatch(name))
+
+
+def maker_alive(name: str) -> bool:
+    """Whether the process that makes the leftover `name` may still be at work. Zarr's do not say who made them."""
+    found = _OURS.fullmatch(name)
+    if not found:
+        return False
+    if found["host"] != socket.gethostname():
+        return True
+    import psutil
+
+    return int(found["pid"]) != os.getpid() and psutil.pid_exists(int(found["pid"]))
 
 
 def sha256(data: bytes | memoryview) -> str:

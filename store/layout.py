@@ -20,6 +20,7 @@ never those of arrays, so a stranger who walks the hierarchy meets arrays and gr
 from urllib.parse import quote
 
 from .errors import LyrxError
+from .files import PARTIAL
 
 SCHEMA = 1
 """Version of this layout. A reader refuses a store with a higher one."""
@@ -45,6 +46,8 @@ def folder_name(name: str) -> str:
     encoded = quote(name, safe="", errors="surrogatepass")
     if encoded.startswith((".", "_")):
         encoded = f"%{ord(encoded[0]):02X}{encoded[1:]}"
+    if encoded.endswith(PARTIAL):  # what is being written is called so, and swept when its writer is dead
+        encoded = f"{encoded.removesuffix(PARTIAL)}%2E{PARTIAL[1:]}"
     if not encoded or len(encoded) > _LONGEST:
         raise NameTooLongError(
             f"the name '{name[:40]}' takes {len(encoded)} characters as a folder's name; 1 to {_LONGEST} are allowed. "

@@ -230,9 +230,13 @@ class Probe:
         known = self.results().estimates
         return [cell for cell in self.info.all_cells() if cell not in known]
 
+    def rows(self) -> tuple[Rows, ...]:
+        """All arrays whose rows are committed."""
+        return (self._estimate, self._network, self._distance)
+
     def stamp(self) -> tuple[Any, ...]:
         """Changes whenever something is committed to this probe."""
-        return tuple(rows.commits.stamp() for rows in (self._estimate, self._network, self._distance))
+        return tuple(rows.commits.stamp() for rows in self.rows())
 
     def chunk(self, cell: Cell) -> Path:
         """The file that holds a cell's numbers."""

@@ -74,6 +74,12 @@ class Rows:
             raise DamagedError(f"{path} is damaged: its contents are not those that were committed.")
         return Row(index, struct.unpack(f"<{len(data) // 8}d", data), record)
 
+    def as_zarr(self, index: Index) -> tuple[float, ...]:
+        """The row as any Zarr library reads it, committed or not."""
+        import zarr
+
+        return tuple(float(value) for value in zarr.open_array(self.path, mode="r")[index].reshape(-1))  # type: ignore[union-attr]
+
     def chunk(self, index: Index) -> Path:
         """The file that holds the row at `index`."""
         return self.path.joinpath("c", *map(str, index), *("0" for _ in self.row))
@@ -83,6 +89,8 @@ class Rows:
         rows: dict[Index, Row] = {}
         damaged: dict[Index, DamagedError] = {}
         for index in self.commits.indices():
+            if len(index) != len(self.leading) or any(i >= n for i, n in zip(index, self.leading, strict=True)):
+                continue  # a record of nothing that this array has
             try:
                 row = self.read(index)
             except DamagedError as error:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from .checkpoints import Checkpoints, create_weights
 from .errors import DamagedError, NotCommittedError, StoreVersionError
-from .files import partial_name, read_json
+from .files import is_leftover, partial_name, read_json
 from .history import History, create_history
 from .layout import ATTRIBUTE, SCHEMA
 from .lock import Writer, current_writer, writer_lock
@@ -79,15 +79,17 @@ class Run:
     def __init__(self, path: Path):
         self.path = path
         attributes = _attributes(path)
-        if attributes.get("schema", 0) > SCHEMA:
+        if not isinstance(attributes.get("schema"), int):
+            raise DamagedError(f"{path / 'zarr.json'} is damaged: it lacks a schema.")
+        if attributes["schema"] > SCHEMA:
             raise StoreVersionError(
                 f"{path} has schema {attributes['schema']}, written by a newer lyrx; this one reads up to {SCHEMA}. "
                 "Upgrade lyrx."
             )
         try:
             self.info = RunInfo.from_json(attributes)
-        except (KeyError, TypeError) as error:
-            raise DamagedError(f"{path / 'zarr.json'} is damaged: it lacks {error}.") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedError(f"{path / 'zarr.json'} is damaged: {type(error).__name__} {error}.") from error
         self.checkpoints = Checkpoints(path, self.name, self.info.checkpoints, self.info.tensors)
         self.history = History(path, self.info.epochs)
         self.resume = Resume(path)
@@ -114,8 +116,8 @@ class Run:
         folder = self.path / "probes"
         found = []
         for entry in folder.iterdir() if folder.is_dir() else ():
-            if (entry / "zarr.json").exists() and not entry.name.endswith(".partial"):
-                found.append(Probe(entry, ProbeInfo.from_json(_attributes(entry))))
+            if (entry / "zarr.json").exists() and not is_leftover(entry.name):
+                found.append(_open_probe(entry))
         return sorted(found, key=lambda probe: (probe.info.created, probe.info.id))
 
     def probe(self, wanted: str | None = None) -> Probe:
@@ -135,7 +137,7 @@ class Run:
             made = partial_name(path)
             _create_probe(made, info)
             made.rename(path)
-        return Probe(path, ProbeInfo.from_json(_attributes(path)))
+        return _open_probe(path)
 
     def status(self) -> Status:
         """What is going on: derived from what is committed and from whether a live process holds the lock."""
@@ -176,6 +178,15 @@ def _create_probe(path: Path, info: ProbeInfo) -> None:
     import zarr
 
     create_probe_arrays(zarr.create_group(path, zarr_format=3), info)
+
+
+def _open_probe(path: Path) -> Probe:
+    try:
+        return Probe(path, ProbeInfo.from_json(_attributes(path)))
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        if isinstance(error, DamagedError):
+            raise
+        raise DamagedError(f"{path / 'zarr.json'} is damaged: {type(error).__name__} {error}.") from error
 
 
 def _attributes(path: Path) -> dict[str, Any]:

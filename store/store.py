@@ -16,7 +16,7 @@ from .errors import (
     StoreNotWritableError,
     StoreVersionError,
 )
-from .files import PARTIAL, partial_name, read_json
+from .files import is_leftover, partial_name, read_json, write_json
 from .layout import ATTRIBUTE, SCHEMA, NameTooLongError, folder_name
 from .lock import writer_lock
 from .probe import ProbeInfo
@@ -64,19 +64,24 @@ class Store:
 
         Raises what :meth:`open` raises, and StoreNotWritableError.
         """
-        import zarr
-
         path = Path(path)
-        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        if cls.something_at(path):
             return cls.open(path)
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            zarr.create_group(path / "runs", zarr_format=3)
-            # Last, since it makes the folder a store.
-            zarr.create_group(path, zarr_format=3, attributes={ATTRIBUTE: {"schema": SCHEMA}})
+            # Each file whole, and the same whoever writes it: two processes may do this at once.
+            for group, attributes in ((path, {ATTRIBUTE: {"schema": SCHEMA}}), (path / "runs", {})):
+                group.mkdir(parents=True, exist_ok=True)
+                write_json(group / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes})
         except OSError as error:
             raise StoreNotWritableError(f"cannot make a store at {path}: {error.strerror or error}.") from error
         return cls(path)
+
+    @staticmethod
+    def something_at(path: Path) -> bool:
+        """Whether there is anything at `path` but an empty folder (or one in which a store was just being made)."""
+        if not path.is_dir():
+            return path.exists()
+        return any(not is_leftover(entry.name) for entry in path.iterdir())
 
     @property
     def runs_path(self) -> Path:
@@ -119,7 +124,7 @@ class Store:
 
     def _runs(self) -> Iterator[tuple[Run | None, LyrxError | None]]:
         for entry in sorted(self.runs_path.iterdir()) if self.runs_path.is_dir() else ():
-            if not entry.is_dir() or entry.name.endswith(PARTIAL):
+            if not entry.is_dir() or is_leftover(entry.name):
                 continue
             try:
                 yield Run(entry), None

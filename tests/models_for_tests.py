@@ -1,5 +1,8 @@
 """Networks that the specs of tests name as `models_for_tests:NAME`."""
 
+import random
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -71,3 +74,100 @@ def no_parameters() -> nn.Module:
 
 def not_a_model() -> int:
     return 3
+
+
+class InPlace(nn.Module):
+    """Works in place on what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x.mul_(0.5).flatten(1))
+
+
+class NonPersistent(nn.Module):
+    """Learns something that no state dict holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(64, 10)
+        self.register_buffer("seen", torch.zeros(10), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.fc(x.flatten(1))
+        if self.training:
+            self.seen.add_(torch.linspace(0, 1, 10))
+        return out + self.seen
+
+
+def numpy_initialised() -> nn.Module:
+    """Draws its weights from NumPy's and Python's generators."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with torch.no_grad():
+        model[1].weight.copy_(torch.from_numpy(np.random.normal(size=(10, 64)) * 0.1))
+        model[1].bias.fill_(random.random())
+    return model
+
+
+def raising() -> nn.Module:
+    raise ValueError("\x1b[31mno network today")
+
+
+def lazy() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+
+
+def frozen() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).requires_grad_(False)
+
+
+class FailsInTraining(nn.Module):
+    """Its forward fails, but only while it is trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            raise RuntimeError("\x1b[31mno training today")
+        return self.fc(x.flatten(1))
+
+
+class Normed(nn.Module):
+    """Weights behind parametrizations, tied by a transpose, and blocks in a plain sequence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.utils.parametrizations.weight_norm(nn.Linear(64, 64))
+        self.encoder = nn.Linear(64, 16, bias=False)
+        self.decoder = nn.Linear(16, 64, bias=False)
+        self.decoder.weight = nn.Parameter(self.encoder.weight.t())
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.decoder(self.encoder(self.first(x.flatten(1)))))
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(64, 8), nn.Linear(8, 64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.b(torch.relu(self.a(x)))
+
+
+class Attending(nn.Module):
+    """Attention without a bias, outside of any block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.MultiheadAttention(8, 2, bias=False, batch_first=True)
+        self.fc = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.squeeze(1)
+        return self.fc(self.a(x, x, x)[0].flatten(1))

@@ -15,10 +15,10 @@ from lyrx.explorer.app import LyrxApp
 
 async def settle(pilot) -> None:
     """Wait until everything that was begun has ended and is on the screen."""
-    for _ in range(3):
-        await pilot.pause()
-        await pilot.app.workers.wait_for_complete()
     await pilot.pause()
+    while list(pilot.app.workers):
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause()
 
 
 async def export_picture(

@@ -1,126 +1,24 @@
-"""The terminal app, driven as a person would."""
+"""The terminal app: its screens, keys and start."""
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
 from statistics import stdev
 
 import fakes
 import pytest
-from rich.console import Console
-from screenshot import export_picture, settle
-from textual.pilot import Pilot
-from textual.widgets import Static
-
+from driving import WORKER, app, heatmap, line, screen_of, screen_text, settle
 from lyrx.explorer import ramp
-from lyrx.explorer.app import LyrxApp, run_app
-from lyrx.explorer.screens.feed import RunFeed, TableFeed
+from lyrx.explorer.app import run_app
 from lyrx.explorer.screens.heatmap import HeatmapScreen
 from lyrx.explorer.screens.help import Help
 from lyrx.explorer.screens.runs import RunsScreen
 from lyrx.explorer.widgets.heatmap import Heatmap
 from lyrx.explorer.widgets.runtable import RunTable
 from lyrx.store import Cell, RunNotFoundError, Store, StoreNotFoundError
-
-WORKER = Path(__file__).with_name("fake_worker.py")
-NAME = Path("lyrx.zarr")
-
-
-@pytest.fixture(scope="session")
-def filled(tmp_path_factory) -> Path:
-    """A store with one run in every state; nobody changes it."""
-    path = tmp_path_factory.mktemp("filled") / NAME
-    fakes.fill(path)
-    return path
-
-
-@pytest.fixture
-def shown(filled: Path, monkeypatch) -> Path:
-    """The same, under a path that is the same on every machine."""
-    monkeypatch.chdir(filled.parent)
-    return NAME
-
-
-@pytest.fixture
-def own(filled: Path, tmp_path, monkeypatch) -> Path:
-    """A copy to write to: of links, since a store's files are replaced and never changed in place."""
-    shutil.copytree(filled, tmp_path / NAME, copy_function=os.link)
-    monkeypatch.chdir(tmp_path)
-    return NAME
-
-
-def app(store: Path, run: str | None = None, *worker: str) -> LyrxApp:
-    """The app with a fake worker, started by the first measurement; it looks at the store when told to."""
-    return LyrxApp(store, [sys.executable, str(WORKER), *worker], run, warm_up=False, poll_seconds=3600)
-
-
-def heatmap(pilot: Pilot) -> Heatmap:
-    return pilot.app.screen.query_one(Heatmap)
-
-
-def line(pilot: Pilot, selector: str) -> str:
-    """What a widget of text says."""
-    return str(pilot.app.screen.query_one(selector, Static).render())
-
-
-def screen_text(pilot: Pilot) -> list[str]:
-    """The whole screen as text."""
-    return ["".join(segment.text for segment in strip) for strip in pilot.app.screen._compositor.render_strips()]
-
-
-async def until(pilot: Pilot, condition: Callable[[], object]) -> None:
-    """Wait for what a worker process or a thread brings about."""
-    for _ in range(2_000):
-        if condition():
-            return
-        await pilot.pause(0.01)
-    raise AssertionError("it did not happen")
-
-
-def screen_of(pilot: Pilot) -> HeatmapScreen:
-    assert isinstance(pilot.app.screen, HeatmapScreen)
-    return pilot.app.screen
-
-
-# Pictures: looked at before they were accepted
-
-PICTURES = {
-    "runs": (None, ()),
-    "complete": ("fcn-3x256", ()),
-    "partial": ("fcn-again", ("left",)),
-    "training": ("resnet18", ("enter",)),
-    "deep": ("vit-b16", (*["down"] * 11, "right")),
-    "deep-agreement": ("vit-b16", ("m", "m", "d")),
-    "distance": ("fcn-3x256", ("M", "right", "right", "right")),
-    "damaged": (fakes.EVIL, ("j", "l", "l")),
-    "network": ("fcn-3x256", ("G",)),
-    "help": ("fcn-3x256", ("question_mark",)),
-}
-
-
-@pytest.mark.parametrize("size", [(80, 24), (200, 50)], ids=["80x24", "200x50"])
-@pytest.mark.parametrize("picture", PICTURES)
-def test_picture(shown, snap_compare, picture: str, size: tuple[int, int]):
-    run, keys = PICTURES[picture]
-
-    async def press(pilot: Pilot) -> None:
-        await settle(pilot)
-        await pilot.press(*keys)
-        await settle(pilot)
-
-    assert snap_compare(app(shown, run), terminal_size=size, run_before=press)
-
-
-@pytest.mark.parametrize("size", [(63, 24), (80, 24)], ids=["too-small", "80x24"])
-def test_picture_of_an_empty_store(tmp_path, monkeypatch, snap_compare, size: tuple[int, int]):
-    monkeypatch.chdir(tmp_path)
-    Store.open_or_create(NAME)
-    assert snap_compare(app(NAME), terminal_size=size, run_before=settle)
-
+from rich.console import Console
+from screenshot import export_picture
 
 # The table of runs
 
@@ -189,8 +87,9 @@ async def test_the_cursor_moves_and_stays_inside(shown):
         await settle(pilot)
         assert heatmap(pilot).cursor == (0, 1), "on the first checkpoint"
         for keys, cursor in [
-            ("down right", (1, 2)), ("j l l", (2, 4)), ("k h", (1, 3)), ("up left", (0, 2)), ("G", (4, 2)), ("j", (4, 2)),
-            ("end", (4, 9)), ("l", (4, 9)), ("home", (4, 0)), ("h", (4, 0)), ("g", (0, 0)), ("pagedown", (4, 0)),
+            ("down right", (1, 2)), ("j l l", (2, 4)), ("k h", (1, 3)), ("up left", (0, 2)), ("G", (4, 2)),
+            ("j", (4, 2)), ("end", (4, 9)), ("l", (4, 9)),
+            ("home", (4, 0)), ("h", (4, 0)), ("g", (0, 0)), ("pagedown", (4, 0)),
             ("pageup", (0, 0)),
         ]:  # fmt: skip
             await pilot.press(*keys.split())
@@ -296,7 +195,7 @@ async def test_the_cursor_shows_without_colours_and_on_every_colour(shown):
                     fore, back = segment.style.color, segment.style.bgcolor
                     assert fore is not None
                     assert back is not None
-                    light, dark = sorted((ramp.luminance(fore.get_truecolor()), ramp.luminance(back.get_truecolor())))[::-1]
+                    dark, light = sorted(ramp.luminance(colour.get_truecolor()) for colour in (fore, back))
                     assert (light + 0.05) / (dark + 0.05) >= 4.5
             await pilot.press("right")
 
@@ -359,197 +258,6 @@ async def test_names_from_files_are_shown_as_they_are(shown):
         assert "1 damaged (×)" in line(pilot, "#note")
 
 
-# Following what others commit
-
-
-async def test_what_another_process_commits_appears(own):
-    async with app(own, "fcn-again").run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        assert heatmap(pilot).look((3, 9))[0].value is None
-        code = (
-            "import sys, fakes; from lyrx.store import Cell, Store;"
-            "probe = Store.open(sys.argv[1]).run('fcn-again').probe(); fakes.commit_cells(probe, [Cell(3, 9)])"
-        )
-        done = await _run(code, str(own))
-        assert done == 0
-        screen_of(pilot).read()
-        await settle(pilot)
-        assert heatmap(pilot).look((3, 9))[0].value == pytest.approx(0.0152)
-        assert any("20/57 cells" in text for text in screen_text(pilot))
-
-
-async def _run(code: str, *arguments: str) -> int:
-    import asyncio
-
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, *arguments, env={**os.environ, "PYTHONPATH": str(WORKER.parent)}
-    )
-    return await process.wait()
-
-
-async def test_it_looks_by_itself(own):
-    short = LyrxApp(own, None, "fcn-again", warm_up=False, poll_seconds=0.05)
-    async with short.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        fakes.commit_cells(Store.open(own).run("fcn-again").probe(), [Cell(3, 9)])
-        await until(pilot, lambda: heatmap(pilot).look((3, 9))[0].value is not None)
-
-
-async def test_a_run_that_is_removed_is_said_to_be(own):
-    async with app(own, "fcn-3x256").run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        Store.open(own).delete_run("fcn-3x256")
-        screen_of(pilot).read()
-        await settle(pilot)
-        assert "the run 'fcn-3x256' was removed. What was read before is still shown." in line(pilot, "#note")
-        await pilot.press("enter")
-        assert not screen_of(pilot).lyrx.measuring.requests
-        fakes.training_run(Store.open(own), "fcn-3x256")
-        screen_of(pilot).read()
-        await settle(pilot)
-        assert "epoch 42 of 100" in line(pilot, "#title"), "and one made anew is shown"
-
-
-async def test_a_newer_probe_is_announced_and_shown_on_demand(own):
-    async with app(own, "fcn-3x256").run_test(size=(100, 24)) as pilot:
-        await settle(pilot)
-        info = fakes.probe_info(["all"], granularity="block", created=fakes.START + 999)
-        Store.open(own).run("fcn-3x256").create_probe(info)
-        screen_of(pilot).read()
-        await settle(pilot)
-        assert "a newer probe is there: block-5eed5eed (p shows it)" in line(pilot, "#note")
-        await pilot.press("p")
-        await settle(pilot)
-        assert screen_of(pilot).key == ("fcn-3x256", "block-5eed5eed")
-        assert "newer" not in line(pilot, "#note")
-
-
-def test_a_feed_says_nothing_while_nothing_changes(own):
-    feed, table = RunFeed(own, "fcn-again"), TableFeed(own)
-    assert feed.poll() is not None
-    assert table.poll() is not None
-    assert feed.poll() is None
-    assert table.poll() is None
-    assert feed.poll(force=True) is not None
-    fakes.commit_cells(Store.open(own).run("fcn-again").probe(), [Cell(2, 1)])
-    assert feed.poll() is not None
-    assert feed.poll() is None
-    assert table.poll() is not None
-
-
-# Measuring
-
-
-async def test_enter_measures_all_draws_of_the_cell_and_the_result_appears(own):
-    async with app(own, "fcn-again").run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await pilot.press("down", "down", "left")
-        await pilot.press("enter")
-        work = screen_of(pilot).lyrx.measuring
-        (request,) = work.requests.values()
-        assert request.key == ("fcn-again", "layer-5eed5eed")
-        assert request.cells == [Cell(2, 0, 0), Cell(2, 0, 1), Cell(2, 0, 2)]
-        assert not request.again
-        await pilot.pause()
-        assert "queued" in line(pilot, "#cell") or "running" in line(pilot, "#cell") or not work.requests
-        await until(pilot, lambda: not work.requests and not work.landed(request.key))
-        assert heatmap(pilot).look((2, 0))[0].value is not None
-        assert "mean of 3 draws" in line(pilot, "#cell")
-
-
-async def test_enter_on_what_is_committed_measures_again(own):
-    async with app(own, "fcn-3x256").run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        commits = Store.open(own).run("fcn-3x256").probe().path / "estimate" / "commits" / "0.1.0.json"
-        before = commits.stat().st_mtime_ns
-        await pilot.press("enter")
-        work = screen_of(pilot).lyrx.measuring
-        assert [request.again for request in work.requests.values()] == [True]
-        await until(pilot, lambda: not work.requests and not work.landed(("fcn-3x256", "layer-5eed5eed")))
-        assert commits.stat().st_mtime_ns > before
-        assert heatmap(pilot).look((0, 1))[0].value == pytest.approx(0.778)
-
-
-async def test_all_missing(own):
-    async with app(own, "fcn-again").run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await pilot.press("a")
-        work = screen_of(pilot).lyrx.measuring
-        await until(pilot, lambda: not work.requests and not work.landed(("fcn-again", "layer-5eed5eed")))
-        picture = screen_of(pilot).picture
-        assert picture is not None
-        assert picture.missing() == 0
-        assert "complete" in line(pilot, "#title")
-        await pilot.press("a")
-        assert "every cell is measured" in line(pilot, "#note")
-
-
-async def test_running_and_cancelled(own):
-    async with app(own, "fcn-again", "--hold").run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await pilot.press("down", "down", "enter")
-        work = screen_of(pilot).lyrx.measuring
-        await until(pilot, lambda: "running" in line(pilot, "#cell"))
-        assert "running, 40 % of examples seen" in line(pilot, "#cell")
-        assert "▶40%" in "\n".join(screen_text(pilot))
-        assert "measuring on cpu: 0 of 1 cells" in line(pilot, "#note")
-        await pilot.press("x")
-        await until(pilot, lambda: not work.requests)
-        assert "cancelled" in line(pilot, "#note")
-        assert "▶" not in "\n".join(screen_text(pilot))
-
-
-async def test_a_worker_that_is_killed_is_reported_and_replaced(own):
-    async with app(own, "fcn-again", "--hold").run_test(size=(160, 40)) as pilot:
-        await settle(pilot)
-        await pilot.press("down", "down", "enter")
-        work = screen_of(pilot).lyrx.measuring
-        await until(pilot, lambda: "running" in line(pilot, "#cell"))
-        pid = work.client.pid
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
-        await until(pilot, lambda: "SIGKILL" in line(pilot, "#note"))
-        assert "the worker died: killed by SIGKILL" in line(pilot, "#note")
-        assert "failed: the worker died" in line(pilot, "#cell")
-        assert heatmap(pilot).look((2, 1))[0].text("error", 5) == "!"
-        await until(pilot, lambda: work.client.ready)
-        assert work.client.pid != pid
-
-
-async def test_a_refusal_is_shown_as_it_is(own):
-    async with app(own, "fcn-again", "--refuse", "run 'x' is being written [bold]by 7").run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await pilot.press("down", "down", "enter")
-        await until(pilot, lambda: "written" in line(pilot, "#note"))
-        assert "run 'x' is being written [bold]by 7" in line(pilot, "#note")
-
-
-async def test_what_cannot_be_measured_says_why(own):
-    async with app(own, "resnet18").run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await pilot.press("enter")
-        assert "not trained yet" in line(pilot, "#note")
-        await pilot.press("x")
-        assert "nothing is being measured" in line(pilot, "#note")
-    async with app(own, "fcn-again").run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await pilot.press("G", "home", "enter")
-        assert "never re-randomised" in line(pilot, "#note")
-
-
-async def test_leaving_ends_the_worker(own):
-    import psutil
-
-    async with app(own, "fcn-again", "--hold").run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await pilot.press("down", "down", "enter")
-        work = screen_of(pilot).lyrx.measuring
-        await until(pilot, lambda: work.client.ready)
-        pid = work.client.pid
-        assert pid is not None
-    assert not psutil.pid_exists(pid)
-
-
 # Starting
 
 
@@ -575,7 +283,8 @@ print([name for name in ("torch", "torchvision", "accelerate", "zarr", "sklearn"
 
 
 def test_importing_the_app_leaves_the_slow_things_for_later():
-    code = "import sys, lyrx.explorer.app; print([m for m in ('torch', 'zarr', 'numpy', 'plotext', 'pydantic') if m in sys.modules])"
+    slow = ["torch", "zarr", "numpy", "plotext", "pydantic"]
+    code = f"import sys, lyrx.explorer.app; print([m for m in {slow} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

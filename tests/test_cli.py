@@ -1,11 +1,15 @@
 """The command line: exit codes, one clear message, nothing half-written; and it goes on where it stopped."""
 
 import ctypes
+import fcntl
 import json
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,8 +63,14 @@ def images(n: int = 40, **changes: np.ndarray) -> dict[str, np.ndarray]:
         ("model.name=nowhere.models:make", ["cannot import 'nowhere.models'", "working folder"]),
         ("model.name=models_for_tests:nothing_there", ["has no 'nothing_there'"]),
         ("model.name=models_for_tests:wrong_output", ["[2, 3]", "[2, 10]"]),
-        ("model.name=models_for_tests:no_parameters", ["no parameters"]),
+        ("model.name=models_for_tests:no_parameters", ["no parameters that can be trained"]),
         ("model.name=models_for_tests:not_a_model", ["int, not a torch.nn.Module"]),
+        ("model.name=models_for_tests:raising", ["cannot be built", "no network today"]),
+        ("model.name=models_for_tests:lazy", ["lazy parameters"]),
+        ("model.name=models_for_tests:frozen", ["no parameters that can be trained"]),
+        ("model.name=broken_for_tests:model", ["cannot import", "SyntaxError"]),
+        ("model.width=100000000000", ["cannot be built"]),
+        ("train.epochs=3000000000", ["train.epochs", "1000000"]),
         ("data.name=minst", ["unknown data set", "Did you mean 'mnist'?"]),
         ('probe.layers=["conv*"]', ["'conv*' matches no layer", "fc1, fc2, output"]),
         ("run.name=" + "x" * 300, ["Choose a shorter one"]),
@@ -68,16 +78,21 @@ def images(n: int = 40, **changes: np.ndarray) -> dict[str, np.ndarray]:
         ("nonsense", ["section.key=value"]),
     ],
 )
-def test_a_wrong_spec_is_refused_and_nothing_is_written(tmp_path: Path, override: str, said: list[str]):
+def test_a_wrong_spec_is_refused_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, said: list[str]
+):
     if override == "run.device=cuda":
         import torch
 
         if torch.cuda.is_available():
             pytest.skip("there is a GPU")
     changes = {"model": {"name": "fcn"}} if override.startswith("model.name") else {}
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "broken_for_tests.py").write_text("def model(:\n")
     spec = write_spec(tmp_path / "spec.toml", **changes)
     refused(call("batch", spec, "--store", tmp_path / "s.zarr", "--set", override), *said)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["spec.toml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["modules", "spec.toml"]
 
 
 @pytest.mark.parametrize("text", ["[run", "run = 3", "", "[run]\nname = 1\n"])
@@ -93,6 +108,10 @@ def test_a_malformed_file_is_refused(tmp_path: Path, text: str):
     [
         (lambda p: None, ["there is no file", "train_inputs"]),
         (lambda p: p.write_bytes(b"PK\3\4 not a zip"), ["cannot be read as .npz"]),
+        (lambda p: np.save(p.open("wb"), np.zeros(3)), ["cannot be read as .npz"]),
+        (lambda p: np.savez(p, **images(train_inputs=np.zeros((40, 0), np.uint8))), ["no examples"]),
+        (lambda p: np.savez(p, **images(train_inputs=np.full((40, 1, 4, 4), 1e300))), ["float32", "not finite"]),
+        (lambda p: np.savez(p, **images(train_targets=np.full(40, 2**63, np.uint64))), ["out of range"]),
         (lambda p: np.savez(p, train_inputs=np.zeros(3)), ["lacks train_targets, test_inputs, test_targets"]),
         (
             lambda p: np.savez(p, **images(train_targets=np.zeros(39, int))),
@@ -389,3 +408,49 @@ def test_the_quickstart(tmp_path: Path):
     errors = {(cell["layer"], cell["column"]): cell["error"] for cell in shown["cells"]}
     assert min(errors[layer, 0] for layer in range(4)) > 0.5  # re-randomising any layer destroys the network
     assert errors[0, 1] > errors[3, 1]  # the first layer at its initialisation matters more than the last
+
+
+def test_explore_in_a_terminal_that_is_too_small(tmp_path: Path):
+    store, _ = finished_store(tmp_path / "s.zarr")
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 5, 20, 0, 0))
+    env = {key: value for key, value in environment().items() if key not in ("COLUMNS", "LINES")}
+    done = subprocess.run(
+        command("explore", store.path),
+        stdin=child,
+        stdout=child,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+        timeout=60,
+    )
+    os.close(parent)
+    os.close(child)
+    assert done.returncode == 2
+    assert done.stderr.startswith("lyrx: the terminal is too small: 20 x 5")
+
+
+def test_a_reader_that_goes_away(tmp_path: Path):
+    spec = write_spec(tmp_path / "spec.toml", train={"epochs": 300, "checkpoints": [0]})
+    with subprocess.Popen(
+        command("batch", spec, "--store", tmp_path / "s.zarr"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert process.returncode == 1, errors  # not 0: the run is not complete
+    assert "What was finished is kept" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_terminal_that_knows_ascii_only(tmp_path: Path):
+    store, _ = finished_store(tmp_path / "s.zarr")
+    done = lyrx("show", "small", "--store", store.path, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "10.0" in done.stdout

@@ -6,7 +6,7 @@ import torchvision
 from lyrx.engine.errors import LayerError, ModelError
 from lyrx.engine.layers import Layers, find_layers
 from lyrx.engine.state import describe
-from models_for_tests import LateFirst, Tied, convolutional
+from models_for_tests import Attending, LateFirst, Normed, Residual, Tied, convolutional
 from torch import nn
 
 IMAGES = torch.zeros(2, 1, 8, 8)
@@ -125,3 +125,32 @@ def test_a_model_that_cannot_process_the_data_is_refused_and_left_as_it_was():
         layers(model, torch.zeros(2, 1, 9, 9))
     assert all(module.training for module in model.modules())
     assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_parametrized_weights_stay_with_their_module_and_views_with_their_owner():
+    found = layers(Normed())
+    assert names(found) == ["first", "encoder", "head"]
+    assert set(found.rows[0].tensors) == {
+        "first.bias",
+        "first.parametrizations.weight.original0",
+        "first.parametrizations.weight.original1",
+    }
+    assert set(found.rows[1].tensors) == {"encoder.weight", "decoder.weight"}
+
+
+def test_blocks_in_a_plain_sequence():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), Residual(), Residual(), nn.Linear(64, 10))
+    assert names(layers(model, granularity="block")) == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("make", [Attending, Normed, Tied, convolutional, lambda: torchvision.models.swin_t()])
+@pytest.mark.parametrize("granularity", ["layer", "module", "block"])
+def test_every_parameter_is_in_exactly_one_row(make, granularity: str):
+    model = make()
+    example = IMAGES if not hasattr(model, "features") else torch.zeros(1, 3, 64, 64)
+    found = layers(model, example, granularity)
+    claimed = [tensor for row in found.rows for tensor in row.tensors]
+    parameters = {info.name for info in describe(model) if info.kind == "parameter"}
+    assert len(claimed) == len(set(claimed))
+    assert parameters <= set(claimed)
+    assert len(set(names(found))) == len(found.rows)

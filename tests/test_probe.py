@@ -1,5 +1,7 @@
 """Probing: every cell equals what plain PyTorch gives, and the network comes back as it was."""
 
+import importlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from lyrx.engine.session import Session
 from lyrx.engine.specfile import make_spec
 from lyrx.engine.state import named_tensors
 from lyrx.store import Cell, DamagedError, NotCommittedError, Run, Store
-from running import batch, spec_values
+from running import batch, spec_values, weights
 from torch import nn
 from torch.nn import functional
 
@@ -114,6 +116,61 @@ def test_every_cell_equals_a_plain_forward(tmp_path: Path, model: dict, policy: 
         assert estimate.n == 360
 
 
+def test_a_network_that_works_in_place_on_its_input_does_not_change_the_data(tmp_path: Path):
+    run, _ = batch(tmp_path / "s.zarr", model={"name": "models_for_tests:InPlace"}, train={"lr": 0.01})
+    epochs, _ = run.history.read()
+    assert epochs[-1].test_error < epochs[0].test_error
+    estimates = run.probe().results().estimates
+    final = len(run.probe().info.columns) - 1
+    assert estimates[Cell(0, final)].error == epochs[-1].test_error
+    assert estimates[Cell(None, final)].error == epochs[-1].test_error
+
+
+def test_a_network_that_is_not_the_trained_one_is_never_probed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(RunConflictError, match="neither a parameter nor a persistent buffer"):
+        batch(tmp_path / "a.zarr", model={"name": "models_for_tests:NonPersistent"})
+    # The code of a model changes after it was trained: the same tensors, another function; then other tensors.
+    (tmp_path / "changing.py").write_text(CHANGING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    model = {"name": "changing:model"}
+    run, _ = batch(tmp_path / "s.zarr", model=model)
+    changes = (
+        ("torch.relu", "torch.neg", "code has changed"),
+        ("nn.Linear(64, 16)", "nn.Linear(64, 16, False)", "other tensors"),
+    )
+    for old, new, said in changes:
+        text = CHANGING.replace(old, new)
+        (tmp_path / "changing.py").write_text(text)
+        sys.modules.pop("changing")
+        importlib.invalidate_caches()
+        with pytest.raises(RunConflictError, match=said):
+            batch(tmp_path / "s.zarr", model=model, probe={"draws": 1})
+    assert run.probes()[0].missing() == []
+
+
+CHANGING = """
+import torch
+from torch import nn
+
+class model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(64, 16), nn.Linear(16, 10)
+
+    def forward(self, x):
+        return self.b(torch.relu(self.a(x.flatten(1))))
+"""
+
+
+def test_every_generator_is_seeded(tmp_path: Path):
+    model = {"name": "models_for_tests:numpy_initialised"}
+    one, _ = batch(tmp_path / "one.zarr", model=model)
+    two, _ = batch(tmp_path / "two.zarr", model=model)
+    assert weights(one, 0) == weights(two, 0)
+    assert weights(one, 3) == weights(two, 3)
+    assert one.probe().results().estimates == two.probe().results().estimates
+
+
 def test_the_whole_networks_row_is_the_training_history(tmp_path: Path):
     run, _ = batch(tmp_path / "s.zarr")
     history = {metrics.epoch: metrics for metrics in run.history.read()[0]}
@@ -165,6 +222,8 @@ def test_fewer_examples_give_an_interval_that_is_about_the_whole_data_set(tmp_pa
     assert not [event for event in events if type(event).__name__ == "EpochCommitted"]
     sampled = part.probe().results().estimates
     inside = 0
+    baseline = part.probe().info.network_cells()[-1]
+    assert sampled.pop(baseline) == exact[baseline]  # the trained network itself is known on all examples
     for cell, estimate in sampled.items():
         assert estimate.n == 120
         assert estimate.total == 360

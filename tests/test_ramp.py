@@ -1,17 +1,17 @@
 """The colours: the same on every terminal, ordered by luminance, readable."""
 
 import io
+import itertools
 import math
 
 import fakes
 import pytest
-from rich.color import Color, ColorSystem
-from rich.console import Console
-from rich.text import Text
-
 from lyrx.explorer import ramp
 from lyrx.explorer.picture import take_picture
 from lyrx.store import Cell, Estimate, Store
+from rich.color import Color, ColorSystem
+from rich.console import Console
+from rich.text import Text
 
 
 def test_levels_are_distinct_colours_of_the_xterm_cube():
@@ -28,7 +28,7 @@ def test_a_terminal_with_256_colours_shows_the_very_same_colour(colour: str, num
 
 def test_luminance_grows_with_every_level():
     values = [ramp.luminance(rgb) for rgb in ramp.RGB]
-    assert all(low < high for low, high in zip(values, values[1:], strict=False))
+    assert all(low < high for low, high in itertools.pairwise(values))
 
 
 def test_luminance_by_hand():
@@ -45,7 +45,9 @@ def test_digits_can_be_read_on_every_level(number: int):
     assert contrast >= 4.5  # WCAG 2.2, level AA
 
 
-@pytest.mark.parametrize(("fraction", "level"), [(0, 0), (0.0624, 0), (0.0626, 1), (0.999, 15), (1, 15), (-1, 0), (2, 15)])
+@pytest.mark.parametrize(
+    ("fraction", "level"), [(0, 0), (0.0624, 0), (0.0626, 1), (0.999, 15), (1, 15), (-1, 0), (2, 15)]
+)
 def test_level(fraction: float, level: int):
     assert ramp.level(fraction) == level
 

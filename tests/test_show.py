@@ -4,16 +4,21 @@ import io
 
 import fakes
 import pytest
-from rich.console import Console
-
 from lyrx.explorer.picture import Picture, take_picture
 from lyrx.explorer.show import print_heatmap, render, shorten
 from lyrx.store import Cell, Estimate, Store
+from rich.console import Console
 
 
 @pytest.fixture
 def store(tmp_path) -> Store:
     return Store.open_or_create(tmp_path / "s.zarr")
+
+
+@pytest.fixture(scope="session")
+def complete(tmp_path_factory) -> Picture:
+    """A complete run, as read once."""
+    return take_picture(fakes.complete_run(Store.open_or_create(tmp_path_factory.mktemp("complete") / "s.zarr")))
 
 
 def text(picture: Picture, metric: str = "error", width: int = 80, colours: str | None = None) -> str:
@@ -23,9 +28,8 @@ def text(picture: Picture, metric: str = "error", width: int = 80, colours: str 
     return stream.getvalue()
 
 
-def test_four_layers_and_ten_columns_fit_80_columns(store):
-    picture = take_picture(fakes.complete_run(store))
-    lines = text(picture).splitlines()
+def test_four_layers_and_ten_columns_fit_80_columns(complete):
+    lines = text(complete).splitlines()
     assert max(map(len, lines)) <= 80
     rows = [line for line in lines if line.split()[:1] == ["fc1"]]
     assert rows == ["fc1            89.9±1.8   77.8  53.4  36.9  25.6   5.0   1.6   1.5   1.5   1.5"]
@@ -33,8 +37,8 @@ def test_four_layers_and_ten_columns_fit_80_columns(store):
     assert heads.split() == ["random", "0", "1", "2", "3", "8", "20", "40", "90", "100"]
 
 
-def test_it_tells_what_it_is_about(store):
-    shown = text(take_picture(fakes.complete_run(store)))
+def test_it_tells_what_it_is_about(complete):
+    shown = text(complete)
     assert "fcn-3x256  FCN 3 x 256 on MNIST  ·  complete" in shown
     assert "test error 1.52 %, n = 10,000" in shown
     assert "re-initialised at checkpoint" in shown
@@ -44,8 +48,8 @@ def test_it_tells_what_it_is_about(store):
     assert "robust    fc3, output" in shown
 
 
-def test_rows_stand_in_order_of_depth_and_the_whole_network_apart(store):
-    lines = text(take_picture(fakes.complete_run(store))).splitlines()
+def test_rows_stand_in_order_of_depth_and_the_whole_network_apart(complete):
+    lines = text(complete).splitlines()
     starts = [line.split()[0] if line.split() else "" for line in lines]
     first = starts.index("fc1")
     assert starts[first : first + 6] == ["fc1", "fc2", "fc3", "output", "", "whole"]
@@ -70,31 +74,28 @@ def test_a_run_without_results_says_so(store):
     assert "critical" not in shown
 
 
-def test_more_columns_than_fit_come_in_groups(store):
-    picture = take_picture(fakes.complete_run(store))
-    lines = text(picture, width=50).splitlines()
+def test_more_columns_than_fit_come_in_groups(complete):
+    lines = text(complete, width=50).splitlines()
     assert max(map(len, lines)) <= 50
     assert sum(line.startswith("fc1 ") for line in lines) > 1
     digits = [word for line in lines if line.startswith("fc1 ") for word in line.split()[1:]]
     assert digits == ["89.9±1.8", "77.8", "53.4", "36.9", "25.6", "5.0", "1.6", "1.5", "1.5", "1.5"]
 
 
-def test_digits_are_the_same_with_and_without_colours(store):
+def test_digits_are_the_same_with_and_without_colours(complete):
     import re
 
-    picture = take_picture(fakes.complete_run(store))
-    coloured = text(picture, colours="truecolor")
+    coloured = text(complete, colours="truecolor")
     assert "\x1b[" in coloured
     plain = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
     assert [line for line in plain.splitlines() if "fc" in line] == [
-        line for line in text(picture).splitlines() if "fc" in line
+        line for line in text(complete).splitlines() if "fc" in line
     ]
 
 
 @pytest.mark.parametrize("metric", ["loss", "agreement", "l2", "linf"])
-def test_other_metrics(store, metric: str):
-    picture = take_picture(fakes.complete_run(store))
-    shown = text(picture, metric)
+def test_other_metrics(complete, metric: str):
+    shown = text(complete, metric)
     assert max(map(len, shown.splitlines())) <= 80
     assert "±" not in shown, "the spread is that of the errors"
     row = next(line for line in shown.splitlines() if line.startswith("fc1"))
@@ -123,7 +124,7 @@ def test_long_names_keep_their_end():
     assert shorten("a\x1bb", 14) == "a\\x1bb"
 
 
-def test_print_heatmap_prints_to_the_console_given(store):
+def test_print_heatmap_prints_to_the_console_given(complete):
     stream = io.StringIO()
-    print_heatmap(take_picture(fakes.complete_run(store)), "error", Console(file=stream, width=100))
+    print_heatmap(complete, "error", Console(file=stream, width=100))
     assert "fc1" in stream.getvalue()

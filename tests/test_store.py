@@ -331,13 +331,100 @@ def test_the_lock_holds_against_a_live_process_and_not_for_a_dead_one(tmp_path: 
     assert run.writer() is None
 
 
-def test_a_reused_pid_is_not_taken_for_the_writer(tmp_path: Path):
+def test_the_lock_says_whether_there_is_a_writer_and_the_note_only_who(tmp_path: Path):
     _, run = finished_store(tmp_path / "s.zarr")
     note = run.path / "checkpoint" / "writer"
-    import socket
-
-    note.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "purpose": "x", "started": 12345.0}))
+    # Left by a dead writer, perhaps on another host or in another container: this very pid lives here.
+    note.write_text(json.dumps({"pid": os.getpid(), "host": "elsewhere", "purpose": "x"}))
     assert run.writer() is None
+    assert run.status() == "complete"
+    with run.writing("test"):
+        assert str(run.writer()) == f"process {os.getpid()} (test)"
+        note.unlink()
+        assert str(run.writer()) == "another process"
+        with pytest.raises(RunLockedError, match="another process"), run.writing("second"):
+            pass
+
+
+def test_a_run_made_anew_belongs_to_its_new_writer(tmp_path: Path):
+    store, run = finished_store(tmp_path / "s.zarr")
+    with run.writing("the old one"):
+        run.path.rename(tmp_path / "moved")
+        _, anew = small_store(tmp_path / "s.zarr")
+        lock = anew.writing("the new one")
+        lock.__enter__()
+    assert str(anew.writer()) == f"process {os.getpid()} (the new one)"  # the old one left this note alone
+    lock.__exit__(None, None, None)
+    assert anew.writer() is None
+    assert store.run("small").status() == "interrupted"
+
+
+def test_names_that_look_like_leftovers_are_not_swept(tmp_path: Path):
+    store, run = finished_store(tmp_path / "s.zarr", "x.host-1-0123abcd.partial")
+    assert [r.name for r in store.runs()[0]] == [run.name]
+    report = checked(store)
+    assert (report.swept, report.damaged, report.runs) == ([], [], 1)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        (f"probes/{PROBE.id}/zarr.json", '{"attributes": {"lyrx": {"columns": []}}}'),
+        (f"probes/{PROBE.id}/zarr.json", "{"),
+        (f"probes/{PROBE.id}/estimate/zarr.json", "garbage"),
+        ("weights/fc1.weight/zarr.json", '{"zarr_format": 3, "node_type": "array"}'),
+        ("metrics/history/commits/1.json", "[]"),
+        ("zarr.json", '{"attributes": {"lyrx": {"schema": "1"}}}'),
+    ],
+)
+def test_damaged_metadata_is_named_and_takes_no_other_run_down(tmp_path: Path, file: str, content: str):
+    store, run = finished_store(tmp_path / "s.zarr")
+    small_store(tmp_path / "s.zarr", "healthy")
+    (run.path / file).write_text(content)
+    report = checked(store)
+    assert report.damaged
+    assert any("small" in str(problem) for problem in report.damaged)
+    from lyrx.explorer.listing import rows
+
+    found, _ = rows(store)
+    assert "healthy" in [row["name"] for row in found]
+
+
+def test_check_reads_as_a_stranger_does_and_misses_no_checkpoint(tmp_path: Path):
+    store, run = finished_store(tmp_path / "s.zarr")
+    chunk = run.probe().chunk(Cell(0, 1))
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"\x99")  # the checksum that zarr goes by, not the numbers
+    (run.path / "checkpoint" / "commits" / "0.json").unlink()
+    found = [str(problem) for problem in checked(store).damaged]
+    assert len(found) == 2
+    assert any("cannot be read as Zarr" in problem for problem in found)
+    assert any("checkpoint 0 is gone" in problem for problem in found)
+
+
+def test_a_stray_record_is_nothing(tmp_path: Path):
+    _, run = finished_store(tmp_path / "s.zarr")
+    commits = run.probe().path / "estimate" / "commits"
+    (commits / "0.json").write_bytes((commits / "0.0.0.json").read_bytes())
+    (commits / "77.0.0.json").write_bytes((commits / "0.0.0.json").read_bytes())
+    assert set(run.probe().results().estimates) == set(PROBE.all_cells())
+
+
+def _open_store(path: str, barrier, results) -> None:
+    barrier.wait(60)
+    results.put(str(Store.open_or_create(path).path))
+
+
+def test_two_processes_that_make_the_same_store_share_it(tmp_path: Path):
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(2), context.Queue()
+    (tmp_path / "s.zarr").mkdir()  # an empty folder may become a store
+    makers = [context.Process(target=_open_store, args=(str(tmp_path / "s.zarr"), barrier, results)) for _ in range(2)]
+    for maker in makers:
+        maker.start()
+    assert [results.get(timeout=60) for _ in makers] == [str(tmp_path / "s.zarr")] * 2
+    for maker in makers:
+        maker.join(60)
+    assert dict(zarr.open_group(tmp_path / "s.zarr", mode="r").members()).keys() == {"runs"}
 
 
 def test_check_sweeps_leftovers_of_dead_writers_and_spares_live_ones(tmp_path: Path):
@@ -348,25 +435,25 @@ def test_check_sweeps_leftovers_of_dead_writers_and_spares_live_ones(tmp_path: P
     host, pid = socket.gethostname(), dead.stdout.strip()
     for leftover in (
         store.runs_path / f"x.{host}-{pid}-0123abcd.partial",
-        store.runs_path / f"y.{host}-1-0a.partial",
+        store.runs_path / f"y.{host}-1-0123abcd.partial",
     ):
         leftover.mkdir()
         (leftover / "zarr.json").write_text("{}")
-    (run.path / "weights" / "fc1.bias" / "c" / "0" / "abc.partial").write_text("half")
+    (run.path / "weights" / "fc1.bias" / "c" / "0" / f"0.{'a' * 32}.partial").write_text("half")
     report = checked(store)
     assert len(report.swept) == 2
-    assert [p.name for p in report.kept] == [f"y.{host}-1-0a.partial"]  # process 1 is alive
+    assert [p.name for p in report.kept] == [f"y.{host}-1-0123abcd.partial"]  # process 1 is alive
     assert report.damaged == []
     assert (report.runs, report.checkpoints) == (1, 2)
     with run.writing("test"):
-        (run.path / "weights" / "fc1.bias" / "c" / "0" / "abc.partial").write_text("half")
+        (run.path / "weights" / "fc1.bias" / "c" / "0" / f"0.{'a' * 32}.partial").write_text("half")
         report = checked(store)
-        assert (run.path / "weights" / "fc1.bias" / "c" / "0" / "abc.partial").exists()
+        assert (run.path / "weights" / "fc1.bias" / "c" / "0" / f"0.{'a' * 32}.partial").exists()
 
 
 def test_leftovers_and_foreign_files_are_no_runs(tmp_path: Path):
     store, _ = finished_store(tmp_path / "s.zarr")
-    (store.runs_path / "x.host-1-ab.partial").mkdir()
+    (store.runs_path / "x.host-1-0123abcd.partial").mkdir()
     runs, errors = store.runs()
     assert [run.name for run in runs] == ["small"]
     assert errors == []

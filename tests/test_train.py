@@ -14,7 +14,7 @@ from lyrx.engine.building import build_model
 from lyrx.engine.errors import RunFailedError
 from lyrx.engine.seeds import derive
 from lyrx.engine.specfile import make_spec
-from lyrx.engine.train import epoch_order
+from lyrx.engine.train import batches, epoch_order
 from lyrx.store import Store
 from running import batch, command, environment, spec_values, weights, write_spec
 from sklearn.datasets import load_digits
@@ -103,20 +103,17 @@ def test_a_run_stopped_after_any_epoch_ends_with_the_same_bits(tmp_path: Path, o
     }
     whole, _ = batch(tmp_path / "whole.zarr", **sections)
 
-    class StopError(Exception):
-        pass
-
     def stopping_after(epoch: int):
         def observe(event) -> None:
             if type(event).__name__ == "EpochCommitted" and event.metrics.epoch == epoch:
-                raise StopError
+                raise KeyboardInterrupt
 
         return observe
 
     from lyrx.engine.batch import run_batch
 
     for epoch in (0, 1, 2):
-        with pytest.raises(StopError):
+        with pytest.raises(KeyboardInterrupt):
             run_batch(
                 [make_spec(spec_values(**sections))],
                 tmp_path / "parts.zarr",
@@ -197,6 +194,28 @@ def test_bad_input_ends_both_processes_with_2(tmp_path: Path):
     assert done.returncode != 0
     assert "train.epochs: 1, now 3" in done.stderr
     assert "exitcode  : 2" in done.stderr or "exitcode: 2" in done.stderr
+
+
+def test_a_last_batch_of_one_joins_the_one_before(tmp_path: Path):
+    # 1,437 examples in batches of 4 leave one, on which BatchNorm cannot be trained.
+    run, _ = batch(
+        tmp_path / "s.zarr",
+        model={"name": "fcn", "width": 8, "depth": 1, "batch_norm": True},
+        train={"epochs": 1, "batch_size": 4, "checkpoints": []},
+        probe={"draws": 0},
+    )
+    assert run.status() == "complete"
+    parts = batches(torch.arange(9), 4)
+    assert [part.tolist() for part in parts] == [[0, 1, 2, 3], [4, 5, 6, 7, 8]]
+    assert [len(part) for part in batches(torch.arange(10), 4)] == [4, 4, 2]
+    assert [len(part) for part in batches(torch.arange(3), 1)] == [1, 1, 1]
+    assert [len(part) for part in batches(torch.arange(1), 4)] == [1]
+
+
+def test_a_network_that_fails_while_it_is_trained(tmp_path: Path):
+    with pytest.raises(RunFailedError, match=r"\\x1b\[31mno training today.*What was finished is kept") as caught:
+        batch(tmp_path / "s.zarr", model={"name": "models_for_tests:FailsInTraining"})
+    assert caught.value.exit_code == 1
 
 
 def test_a_run_that_diverges_fails_and_keeps_what_it_had(tmp_path: Path):

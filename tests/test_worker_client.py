@@ -9,7 +9,6 @@ from pathlib import Path
 import fakes
 import psutil
 import pytest
-
 from lyrx.explorer.screens.measuring import Measuring
 from lyrx.explorer.widgets.marks import State
 from lyrx.explorer.worker_client import DEFAULT_COMMAND, Death, WorkerClient
@@ -64,7 +63,7 @@ def log(tmp_path) -> Path:
 
 
 def test_the_default_worker_is_this_pythons():
-    assert DEFAULT_COMMAND == (sys.executable, "-m", "lyrx.engine.worker")
+    assert list(DEFAULT_COMMAND) == [sys.executable, "-m", "lyrx.engine.worker"]
 
 
 async def test_nothing_starts_before_something_is_asked(log):
@@ -279,6 +278,6 @@ async def test_an_idle_worker_that_is_killed_is_replaced_but_not_for_ever(store,
         assert pid is not None
         killed.add(pid)
         os.kill(pid, 9)
-        await said.until(lambda: "SIGKILL" in work.note and work.client.pid != pid)
+        await said.until(lambda: "SIGKILL" in work.note and work.client.pid not in killed)
     assert not work.client.started, "three deaths in a row, and nothing measured"
     await work.close()

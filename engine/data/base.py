@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict
 from ...store import inert
 from ..errors import DataError
 
+MOST_CLASSES = 2**20
+"""A higher label is a mistake in the data, not a class."""
+
 _PART = 2**20
 """Pixels looked at in one go, so that statistics of a large data set need no second copy of it."""
 
@@ -96,7 +99,7 @@ def checked(name: str, where: str, inputs: np.ndarray, targets: np.ndarray, clas
     Raises DataError naming the data set, the file or array, and the first wrong example.
     """
     what = f"data '{inert(name)}': {inert(where)}"
-    if inputs.ndim < 2 or len(inputs) == 0:
+    if inputs.ndim < 2 or inputs.size == 0:
         raise DataError(f"{what}: inputs of shape {inputs.shape} are no examples; [n, ...] with n >= 1 is needed.")
     if inputs.dtype != np.uint8 and not np.issubdtype(inputs.dtype, np.floating):
         raise DataError(f"{what}: inputs are {inputs.dtype}; uint8 or a floating type is needed.")
@@ -107,11 +110,9 @@ def checked(name: str, where: str, inputs: np.ndarray, targets: np.ndarray, clas
         raise DataError(f"{what}: {len(inputs)} inputs need labels of shape ({len(inputs)},), not {targets.shape}.")
     if not np.issubdtype(targets.dtype, np.integer):
         raise DataError(f"{what}: labels are {targets.dtype}; whole numbers are needed.")
-    wrong = targets < 0
-    if classes is not None:
-        wrong = wrong | (targets >= classes)
+    most = MOST_CLASSES if classes is None else classes
+    wrong = (targets < 0) | (targets >= most)
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
-        top = "" if classes is None else f" to {classes - 1}"
-        raise DataError(f"{what}: example {first} has label {targets[first]}, out of range (0{top}).")
+        raise DataError(f"{what}: example {first} has label {targets[first]}, out of range (0 to {most - 1}).")
     return targets.astype(np.int64)

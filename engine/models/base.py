@@ -21,3 +21,7 @@ class ModelSpec(BaseModel):
         Initialised by the libraries' defaults from torch's global generator.  Raises ModelError.
         """
         raise TypeError(f"{type(self).__name__} does not say how to build a network")
+
+    def source(self) -> dict[str, str]:
+        """What tells that the code of a model has changed, as `{"model source": hash}`; empty for lyrx's own."""
+        return {}

@@ -1,12 +1,15 @@
 """Your own model: `package.module:function`."""
 
+import hashlib
 import importlib
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
+from ...store import inert
 from ..errors import ModelError
 from .base import ModelSpec
 
@@ -37,13 +40,13 @@ class CustomSpec(ModelSpec):
             sys.path.insert(0, os.getcwd())
         try:
             make = getattr(importlib.import_module(module), function)
-        except ImportError as error:
-            raise ModelError(
-                f"model '{self.name}': cannot import '{module}': {error}. "
-                "It must be installed, on PYTHONPATH, or in the working folder."
-            ) from error
         except AttributeError as error:
             raise ModelError(f"model '{self.name}': '{module}' has no '{function}'.") from error
+        except Exception as error:  # an import runs somebody's code
+            raise ModelError(
+                f"model '{self.name}': cannot import '{module}': {type(error).__name__}: {inert(str(error))}. "
+                "It must be installed, on PYTHONPATH, or in the working folder."
+            ) from error
         try:
             model = make(**self.options)
         except TypeError as error:
@@ -51,3 +54,12 @@ class CustomSpec(ModelSpec):
         if not isinstance(model, nn.Module):
             raise ModelError(f"model '{self.name}' returned a {type(model).__name__}, not a torch.nn.Module.")
         return model
+
+    def source(self) -> dict[str, str]:
+        """A hash of the file that the function is in."""
+        module = sys.modules.get(self.name.partition(":")[0])
+        try:
+            content = Path(str(getattr(module, "__file__", ""))).read_bytes()
+        except OSError:
+            return {}
+        return {"model source": hashlib.sha256(content).hexdigest()}

@@ -178,7 +178,7 @@ class Measuring:
             self.device = inert(event.device)
         request = self.requests.get(getattr(event, "id", ""))
         if event.type == "failed" and request is None:
-            self._tell(inert(event.message), alarm=True)
+            self._tell(_one_line(event.message), alarm=True)
         if request is None:
             self._changed(None)
             return
@@ -190,16 +190,16 @@ class Measuring:
             request.done += 1
             self._committed(request.key)
         elif event.type == "failed" and event.cell is not None:
-            message = inert(event.message)
+            message = _one_line(event.message)
             self._finish_cell(request, Cell(*event.cell), Mark(State.FAILED, message=message))
             self._tell(message, alarm=True)
         elif event.type == "failed":
-            self._failed(request, inert(event.message))
+            self._failed(request, _one_line(event.message))
         elif event.type == "finished":
             self._drop(request)
             if event.cancelled:
                 self._tell(f"cancelled; {event.done} of {request.wanted} cells had been measured")
-            elif not self.requests:
+            elif not self.requests and not self.alarm:
                 self._tell("")
         self._changed(request.key)
 
@@ -251,6 +251,11 @@ class Measuring:
     def _running(self, key: ProbeKey, cell: Cell) -> bool:
         mark = self._mark(key, cell)
         return mark is not None and mark.state is State.RUNNING
+
+
+def _one_line(message: str) -> str:
+    """A message of the worker, harmless and without line breaks."""
+    return inert("; ".join(line.strip() for line in message.splitlines() if line.strip()))
 
 
 def _what_next(again: int, lost: int, started: bool) -> str:

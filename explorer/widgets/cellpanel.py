@@ -6,7 +6,7 @@ from rich.text import Text
 from ...store import RERANDOMISE, Estimate
 from ..picture import METRICS, CellSummary, Picture
 from ..show import shorten
-from .marks import WORDS, Place
+from .marks import WORDS, Place, State
 
 _MUTED = Style(color="#8a8a8a")
 _TITLE = Style(bold=True)
@@ -103,6 +103,7 @@ def _distance(picture: Picture, layer: int | None, column: int) -> list[Text]:
 
 def _going_on(over: Place, message: str) -> Text:
     words = WORDS[over.state]
+    message = message if over.state is State.FAILED else ""
     if over.progress is not None:
         words += f", {100 * over.progress:.0f} % of examples seen"
     colour = "#ff5f5f" if message else "#ffaf5f"

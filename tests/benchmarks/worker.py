@@ -15,7 +15,6 @@ import sys
 import time
 
 import torch
-
 from lyrx.engine.session import Session
 from lyrx.store import Store
 

@@ -1,0 +1,49 @@
+"""Driving the app in tests: what a person would see and do."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from lyrx.explorer.app import LyrxApp
+from lyrx.explorer.screens.heatmap import HeatmapScreen
+from lyrx.explorer.widgets.heatmap import Heatmap
+from screenshot import settle
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+WORKER = Path(__file__).with_name("fake_worker.py")
+
+__all__ = ["WORKER", "app", "heatmap", "line", "screen_of", "screen_text", "settle", "until"]
+
+
+def app(store: Path, run: str | None = None, *worker: str) -> LyrxApp:
+    """The app with a fake worker, started by the first measurement; it looks at the store when told to."""
+    return LyrxApp(store, [sys.executable, str(WORKER), *worker], run, warm_up=False, poll_seconds=3600)
+
+
+def heatmap(pilot: Pilot) -> Heatmap:
+    return pilot.app.screen.query_one(Heatmap)
+
+
+def line(pilot: Pilot, selector: str) -> str:
+    """What a widget of text says."""
+    return str(pilot.app.screen.query_one(selector, Static).render())
+
+
+def screen_text(pilot: Pilot) -> list[str]:
+    """The whole screen as text."""
+    return ["".join(segment.text for segment in strip) for strip in pilot.app.screen._compositor.render_strips()]
+
+
+async def until(pilot: Pilot, condition: Callable[[], object]) -> None:
+    """Wait for what a worker process or a thread brings about."""
+    for _ in range(2_000):
+        if condition():
+            return
+        await pilot.pause(0.01)
+    raise AssertionError("it did not happen")
+
+
+def screen_of(pilot: Pilot) -> HeatmapScreen:
+    assert isinstance(pilot.app.screen, HeatmapScreen)
+    return pilot.app.screen

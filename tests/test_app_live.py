@@ -1,0 +1,203 @@
+"""The terminal app, live: following a store that grows, and measuring through a worker."""
+
+import os
+import signal
+import sys
+
+import fakes
+import pytest
+from driving import WORKER, app, heatmap, line, screen_of, screen_text, settle, until
+from lyrx.explorer.app import LyrxApp
+from lyrx.explorer.screens.feed import RunFeed, TableFeed
+from lyrx.store import Cell, Store
+
+# Following what others commit
+
+
+async def test_what_another_process_commits_appears(own):
+    async with app(own, "fcn-again").run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert heatmap(pilot).look((3, 9))[0].value is None
+        code = (
+            "import sys, fakes; from lyrx.store import Cell, Store;"
+            "probe = Store.open(sys.argv[1]).run('fcn-again').probe(); fakes.commit_cells(probe, [Cell(3, 9)])"
+        )
+        done = await _run(code, str(own))
+        assert done == 0
+        screen_of(pilot).read()
+        await settle(pilot)
+        assert heatmap(pilot).look((3, 9))[0].value == pytest.approx(0.0152)
+        assert any("20/57 cells" in text for text in screen_text(pilot))
+
+
+async def _run(code: str, *arguments: str) -> int:
+    import asyncio
+
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, *arguments, env={**os.environ, "PYTHONPATH": str(WORKER.parent)}
+    )
+    return await process.wait()
+
+
+async def test_it_looks_by_itself(own):
+    short = LyrxApp(own, None, "fcn-again", warm_up=False, poll_seconds=0.05)
+    async with short.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        fakes.commit_cells(Store.open(own).run("fcn-again").probe(), [Cell(3, 9)])
+        await until(pilot, lambda: heatmap(pilot).look((3, 9))[0].value is not None)
+
+
+async def test_a_run_that_is_removed_is_said_to_be(own):
+    async with app(own, "fcn-3x256").run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        Store.open(own).delete_run("fcn-3x256")
+        screen_of(pilot).read()
+        await settle(pilot)
+        assert "the run 'fcn-3x256' was removed. What was read before is still shown." in line(pilot, "#note")
+        await pilot.press("enter")
+        assert not screen_of(pilot).lyrx.measuring.requests
+        fakes.training_run(Store.open(own), "fcn-3x256")
+        screen_of(pilot).read()
+        await settle(pilot)
+        assert "epoch 42 of 100" in line(pilot, "#title"), "and one made anew is shown"
+
+
+async def test_a_newer_probe_is_announced_and_shown_on_demand(own):
+    async with app(own, "fcn-3x256").run_test(size=(100, 24)) as pilot:
+        await settle(pilot)
+        info = fakes.probe_info(["all"], granularity="block", created=fakes.START + 999)
+        Store.open(own).run("fcn-3x256").create_probe(info)
+        screen_of(pilot).read()
+        await settle(pilot)
+        assert "a newer probe is there: block-5eed5eed (p shows it)" in line(pilot, "#note")
+        await pilot.press("p")
+        await settle(pilot)
+        assert screen_of(pilot).key == ("fcn-3x256", "block-5eed5eed")
+        assert "newer" not in line(pilot, "#note")
+
+
+def test_a_feed_says_nothing_while_nothing_changes(own):
+    feed, table = RunFeed(own, "fcn-again"), TableFeed(own)
+    assert feed.poll() is not None
+    assert table.poll() is not None
+    assert feed.poll() is None
+    assert table.poll() is None
+    assert feed.poll(force=True) is not None
+    fakes.commit_cells(Store.open(own).run("fcn-again").probe(), [Cell(2, 1)])
+    assert feed.poll() is not None
+    assert feed.poll() is None
+    assert table.poll() is not None
+
+
+# Measuring
+
+
+async def test_enter_measures_all_draws_of_the_cell_and_the_result_appears(own):
+    async with app(own, "fcn-again").run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("down", "down", "left")
+        await pilot.press("enter")
+        work = screen_of(pilot).lyrx.measuring
+        (request,) = work.requests.values()
+        assert request.key == ("fcn-again", "layer-5eed5eed")
+        assert request.cells == [Cell(2, 0, 0), Cell(2, 0, 1), Cell(2, 0, 2)]
+        assert not request.again
+        await pilot.pause()
+        assert "queued" in line(pilot, "#cell") or "running" in line(pilot, "#cell") or not work.requests
+        await until(pilot, lambda: not work.requests and not work.landed(request.key))
+        assert heatmap(pilot).look((2, 0))[0].value is not None
+        assert "mean of 3 draws" in line(pilot, "#cell")
+
+
+async def test_enter_on_what_is_committed_measures_again(own):
+    async with app(own, "fcn-3x256").run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        commits = Store.open(own).run("fcn-3x256").probe().path / "estimate" / "commits" / "0.1.0.json"
+        before = commits.stat().st_mtime_ns
+        await pilot.press("enter")
+        work = screen_of(pilot).lyrx.measuring
+        assert [request.again for request in work.requests.values()] == [True]
+        await until(pilot, lambda: not work.requests and not work.landed(("fcn-3x256", "layer-5eed5eed")))
+        assert commits.stat().st_mtime_ns > before
+        assert heatmap(pilot).look((0, 1))[0].value == pytest.approx(0.778)
+
+
+async def test_all_missing(own):
+    async with app(own, "fcn-again").run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("a")
+        work = screen_of(pilot).lyrx.measuring
+        await until(pilot, lambda: not work.requests and not work.landed(("fcn-again", "layer-5eed5eed")))
+        picture = screen_of(pilot).picture
+        assert picture is not None
+        assert picture.missing() == 0
+        assert "complete" in line(pilot, "#title")
+        await pilot.press("a")
+        assert "every cell is measured" in line(pilot, "#note")
+
+
+async def test_running_and_cancelled(own):
+    async with app(own, "fcn-again", "--hold").run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("down", "down", "enter")
+        work = screen_of(pilot).lyrx.measuring
+        await until(pilot, lambda: "running" in line(pilot, "#cell"))
+        assert "running, 40 % of examples seen" in line(pilot, "#cell")
+        assert "▶40%" in "\n".join(screen_text(pilot))
+        assert "measuring on cpu: 0 of 1 cells" in line(pilot, "#note")
+        await pilot.press("x")
+        await until(pilot, lambda: not work.requests)
+        assert "cancelled" in line(pilot, "#note")
+        assert "▶" not in "\n".join(screen_text(pilot))
+
+
+async def test_a_worker_that_is_killed_is_reported_and_replaced(own):
+    async with app(own, "fcn-again", "--hold").run_test(size=(160, 40)) as pilot:
+        await settle(pilot)
+        await pilot.press("down", "down", "enter")
+        work = screen_of(pilot).lyrx.measuring
+        await until(pilot, lambda: "running" in line(pilot, "#cell"))
+        pid = work.client.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await until(pilot, lambda: "SIGKILL" in line(pilot, "#note"))
+        assert "the worker died: killed by SIGKILL" in line(pilot, "#note")
+        assert "failed: the worker died" in line(pilot, "#cell")
+        assert heatmap(pilot).look((2, 1))[0].text("error", 5) == "!"
+        await until(pilot, lambda: work.client.ready)
+        assert work.client.pid != pid
+
+
+async def test_a_refusal_is_shown_as_it_is(own):
+    refusal = "run 'x' is being written [bold]by 7"
+    async with app(own, "fcn-again", "--refuse", refusal).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("down", "down", "enter")
+        await until(pilot, lambda: "written" in line(pilot, "#note"))
+        assert refusal in line(pilot, "#note")
+
+
+async def test_what_cannot_be_measured_says_why(own):
+    async with app(own, "resnet18").run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("enter")
+        assert "not trained yet" in line(pilot, "#note")
+        await pilot.press("x")
+        assert "nothing is being measured" in line(pilot, "#note")
+    async with app(own, "fcn-again").run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("G", "home", "enter")
+        assert "never re-randomised" in line(pilot, "#note")
+
+
+async def test_leaving_ends_the_worker(own):
+    import psutil
+
+    async with app(own, "fcn-again", "--hold").run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("down", "down", "enter")
+        work = screen_of(pilot).lyrx.measuring
+        await until(pilot, lambda: work.client.ready)
+        pid = work.client.pid
+        assert pid is not None
+    assert not psutil.pid_exists(pid)
