@@ -13,17 +13,14 @@ from .state import to_array, to_tensor
 
 
 def make_optimiser(spec: TrainSection, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
-    """The optimiser that a spec names."""
+    """The optimiser that a spec names.
+
+    In its fused form: one kernel for all parameters, which on a small network saves more than Accelerate costs.
+    """
+    common: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay, "fused": True}
     if spec.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters,
-            lr=spec.lr,
-            momentum=spec.momentum,
-            weight_decay=spec.weight_decay,
-            nesterov=spec.nesterov,
-        )
-    kind = torch.optim.Adam if spec.optimizer == "adam" else torch.optim.AdamW
-    return kind(parameters, lr=spec.lr, weight_decay=spec.weight_decay)
+        return torch.optim.SGD(parameters, momentum=spec.momentum, nesterov=spec.nesterov, **common)
+    return (torch.optim.Adam if spec.optimizer == "adam" else torch.optim.AdamW)(parameters, **common)
 
 
 def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:

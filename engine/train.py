@@ -102,7 +102,8 @@ class Trainer:
             # Gradients are averaged over processes; this makes that average the mean over the whole batch.
             accelerator.backward(loss if share * team.size == 1 else loss * (share * team.size))
             self._optimiser.step()
-            self._optimiser.zero_grad()
+            # Not the optimiser's: Accelerate's wrapper inspects its signature at every step.
+            self._model.zero_grad()
             total.add_(loss.detach(), alpha=share * len(batch))
             seen += len(batch)
             now = time.perf_counter()
