@@ -270,7 +270,7 @@ async def test_a_worker_that_cannot_start_is_tried_once(store, log):
 async def test_an_idle_worker_that_is_killed_is_replaced_but_not_for_ever(store, log):
     said = Listener()
     work = measuring(store, log, said)
-    work.warm_up()
+    work.warm_up(KEY)
     killed: set[int] = set()
     for _ in range(3):
         await said.until(lambda: work.client.ready and work.client.pid not in killed)

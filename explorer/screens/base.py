@@ -35,7 +35,7 @@ class LyrxScreen(Screen[None]):
 
     def content(self) -> ComposeResult:
         """The screen's own widgets."""
-        raise NotImplementedError
+        return iter(())
 
     def on_resize(self, event: events.Resize) -> None:
         width, height = event.size

@@ -76,8 +76,8 @@ class HeatmapScreen(LyrxScreen):
             self.set_timer(_WARM_AFTER, self._warm_up)
 
     def _warm_up(self) -> None:
-        if self._measurable():
-            self.lyrx.measuring.warm_up()
+        if self._measurable() and self.key is not None:
+            self.lyrx.measuring.warm_up(self.key)
 
     # Following the store
 

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...store import Cell, inert
 from ..widgets.marks import Place, State
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 PATIENCE = 3
 """Deaths in a row, without a committed cell between them, after which a worker is started only when asked for."""
+
+_WARM = "warm"
+"""Id of the request without cells that warms the worker up."""
 
 ProbeKey = tuple[str, str]
 """(run's name, probe's id)."""
@@ -92,9 +95,9 @@ class Measuring:
             self._changed(None)
         return bool(self.requests)
 
-    def warm_up(self) -> None:
-        """Start a worker, so that the first cell is measured without delay."""
-        self.client.start()
+    def warm_up(self, key: ProbeKey) -> None:
+        """Start a worker and have it load this probe's network and data, so that the first cell comes without delay."""
+        self.client.send(self._message(_WARM, key, [], again=False))
 
     async def close(self) -> None:
         """End the worker."""
@@ -105,12 +108,16 @@ class Measuring:
         self.requests[request.id] = request
         for cell in request.cells:
             self._set(request.key, cell, Mark(State.QUEUED))
-        run, probe = request.key
-        self.client.send(
-            {"type": "probe", "id": request.id, "store": str(self.store), "run": run, "probe": probe,
-             "cells": [[cell.layer, cell.column, cell.draw] for cell in request.cells], "again": request.again}
-        )  # fmt: skip
+        self.client.send(self._message(request.id, request.key, request.cells, again=request.again))
         self._changed(request.key)
+
+    def _message(self, request: str, key: ProbeKey, cells: Sequence[Cell], *, again: bool) -> dict[str, Any]:
+        run, probe = key
+        wire = [[cell.layer, cell.column, cell.draw] for cell in cells]
+        return {
+            "type": "probe", "id": request, "store": str(self.store), "run": run, "probe": probe, "cells": wire,
+            "again": again,
+        }  # fmt: skip
 
     # What is going on
 
@@ -177,7 +184,8 @@ class Measuring:
         if event.type == "device":
             self.device = inert(event.device)
         request = self.requests.get(getattr(event, "id", ""))
-        if event.type == "failed" and request is None:
+        if event.type == "failed" and request is None and event.id != _WARM:
+            # (What stands in the way of measuring is said when somebody wants to measure.)
             self._tell(_one_line(event.message), alarm=True)
         if request is None:
             self._changed(None)
