@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.style import Style
-from rich.table import Table
 from rich.text import Text
 
 from ..store import RERANDOMISE, inert
@@ -184,7 +183,7 @@ class _Heatmap:
             draws = max(column.draws for column in self.picture.columns)
             yield Text(f"random: re-randomised, mean ± standard deviation of {draws} draws", _DIM)
 
-    def _summary(self) -> Iterator[RenderableType]:
+    def _summary(self) -> Iterator[Text]:
         """Which layers matter, judged at the first checkpoint."""
         picture = self.picture
         first = next((i for i, column in enumerate(picture.columns) if column.kind != RERANDOMISE), None)
@@ -198,13 +197,11 @@ class _Heatmap:
             return
         label = picture.columns[first].label
         yield Text()
-        tolerance = f"within {100 * picture.tolerance:g} points of the trained network"
-        yield Text(f"Re-initialised at checkpoint {label}, {tolerance}:")
-        table = Table.grid(padding=(0, 2))
+        tolerance = f"robust: at most {100 * picture.tolerance:g} points above the trained network"
+        yield Text(f"At checkpoint {label} ({tolerance}):")
         for verdict, names in verdicts.items():
             if names:
-                table.add_row(Text(verdict, _BOLD), Text(_list(names)))
-        yield table
+                yield Text.assemble((f"{verdict:<11}", _BOLD), _list(names))
 
 
 def _right(text: str, width: int) -> str:

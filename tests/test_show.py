@@ -44,8 +44,8 @@ def test_it_tells_what_it_is_about(complete):
     assert "re-initialised at checkpoint" in shown
     assert "whole network" in shown
     assert "mean ± standard deviation of 3 draws" in shown
-    assert "critical  fc1, fc2" in shown
-    assert "robust    fc3, output" in shown
+    assert "critical   fc1, fc2" in shown
+    assert "robust     fc3, output" in shown
 
 
 def test_rows_stand_in_order_of_depth_and_the_whole_network_apart(complete):
