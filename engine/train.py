@@ -45,6 +45,10 @@ class Trainer:
         self._optimiser = make_optimiser(spec.train, model.parameters())
         self._model: nn.Module
         self._model, self._optimiser = team.accelerator.prepare(model, self._optimiser)
+        # Accelerate's wrapper looks for packages on the disk at every step (7 % of an epoch on a small network). It is
+        # needed where gradients are scaled for mixed precision; else the optimiser inside takes the very same step.
+        scaled = team.accelerator.scaler is not None
+        self._step = self._optimiser.step if scaled else self._optimiser.optimizer.step
 
     @property
     def _plain(self) -> nn.Module:
@@ -101,8 +105,7 @@ class Trainer:
             loss = functional.cross_entropy(self._model(inputs), targets)
             # Gradients are averaged over processes; this makes that average the mean over the whole batch.
             accelerator.backward(loss if share * team.size == 1 else loss * (share * team.size))
-            self._optimiser.step()
-            # Not the optimiser's: Accelerate's wrapper inspects its signature at every step.
+            self._step()
             self._model.zero_grad()
             total.add_(loss.detach(), alpha=share * len(batch))
             seen += len(batch)
