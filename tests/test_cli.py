@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
+import urllib.error
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,6 +151,19 @@ def test_absent_mnist_says_where_it_looked_and_how_to_get_it(tmp_path: Path):
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (raw / f"{name}-ubyte").write_bytes(b"\0\0\x08\x01\0\0")
     refused(call("batch", spec, "--store", tmp_path / "s.zarr"), "data 'mnist'", "damaged")
+
+
+def test_a_download_that_fails_says_so_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_, **__):
+        raise urllib.error.URLError("no network in this test")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    data = {"name": "mnist", "root": str(tmp_path / "data"), "download": True}
+    spec = write_spec(tmp_path / "spec.toml", data=data)
+    result = call("batch", spec, "--store", tmp_path / "s.zarr")
+    refused(result, "downloaded to", "by hand", "no network in this test")
+    assert result.stderr.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["spec.toml"]
 
 
 def test_paths_that_are_no_store(tmp_path: Path):

@@ -1,5 +1,7 @@
 """MNIST and Fashion-MNIST, read (and on demand downloaded) by torchvision."""
 
+import contextlib
+import io
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,14 +45,20 @@ class MnistSpec(DataSpec):
                 f"{', '.join(_FILES)} there (unpacked), name another folder with --set data.root=FOLDER, "
                 "or have it downloaded with --set data.download=true."
             )
+        made = [folder for folder in (raw, raw.parent, Path(self.root)) if not folder.exists()]
         try:
-            halves = [reader(self.root, train=train, download=bool(missing)) for train in (True, False)]
+            # What torchvision says of every mirror that failed stands in its error, too.
+            with contextlib.redirect_stdout(io.StringIO()):
+                halves = [reader(self.root, train=train, download=bool(missing)) for train in (True, False)]
         except (ValueError, AssertionError, EOFError) as error:
             raise DataError(f"data '{self.name}': a file in {raw} is damaged: {error}") from error
         except (RuntimeError, OSError) as error:
+            for folder in made:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()  # only if it is empty
             raise DataNotFoundError(
-                f"data '{self.name}': could not be read from or downloaded to {raw}: {error}. "
-                f"Put the files {', '.join(_FILES)} there by hand."
+                f"data '{self.name}': could not be read from or downloaded to {raw}. Put the files "
+                f"{', '.join(_FILES)} there by hand. ({' '.join(str(error).split())})"
             ) from error
         arrays = []
         for half, where in zip(halves, ("training files", "test files"), strict=True):
