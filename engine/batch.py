@@ -10,7 +10,7 @@ from ..store import Cell, DamagedError, LyrxError, NotCommittedError, Probe, Run
 from .distances import commit_distances
 from .errors import RunConflictError, RunFailedError, SpecError
 from .events import CellCommitted, Observer, ProbeOpened, RunClosed, RunOpened
-from .prepare import Prepared, conflict, prepare
+from .prepare import Prepared, prepare, refuse_conflict
 from .session import Session
 from .spec import Spec
 from .team import Team, processes
@@ -92,9 +92,7 @@ class _Job:
         created = info.name not in store
         run = store.create_run(info, self._prepared.probe) if created else store.run(info.name)
         held.enter_context(run.writing("batch"))
-        problem = conflict(run, self._prepared)
-        if problem:
-            raise problem
+        refuse_conflict(run, self._prepared)
         epochs, _ = run.history.read()
         team = self._team
         self._observer(
@@ -123,7 +121,7 @@ class _Job:
         todo = probe.missing()
         self._worked |= bool(committed or todo)
         if todo:
-            damaged += carry_out_plan(run, probe, todo, self._prepared.spec, self._observer)
+            damaged += carry_out_plan(run, probe, todo, self._prepared, self._observer)
         if damaged:
             raise RunFailedError(
                 f"run '{inert(run.name)}' could not be probed wholly; all that does not need what is damaged is "
@@ -132,7 +130,9 @@ class _Job:
         return probe
 
 
-def carry_out_plan(run: Run, probe: Probe, todo: Sequence[Cell], spec: Spec, observer: Observer) -> list[LyrxError]:
+def carry_out_plan(
+    run: Run, probe: Probe, todo: Sequence[Cell], prepared: Prepared, observer: Observer
+) -> list[LyrxError]:
     """Measure and commit the cells `todo`, then make sure that the network is still the trained one.
 
     Returns what was damaged: cells that need it are left out, the others are measured.
@@ -140,7 +140,7 @@ def carry_out_plan(run: Run, probe: Probe, todo: Sequence[Cell], spec: Spec, obs
     damaged: list[LyrxError] = []
     info = probe.info
     observer(ProbeOpened(run.name, info.id, len(todo), len(info.all_cells())))
-    session = Session(run, probe, spec)
+    session = Session(run, probe, prepared.spec, prepared.data)
     for done, cell in enumerate(todo, start=1):
         try:
             measured = session.commit(cell)
@@ -166,9 +166,7 @@ def _check_store(store: Store, prepared: Sequence[Prepared], fresh: bool) -> Non
         return
     for one in prepared:
         if one.run.name in store:
-            problem = conflict(store.run(one.run.name), one)
-            if problem:
-                raise problem
+            refuse_conflict(store.run(one.run.name), one)
 
 
 def _check_names(prepared: Sequence[Prepared]) -> None:

@@ -88,40 +88,39 @@ def probe_info(spec: Spec, layers: Layers, run_fingerprint: str) -> ProbeInfo:
     )
 
 
-def conflict(run: Run, prepared: Prepared) -> RunConflictError | None:
-    """Why `prepared` cannot go on with the existing `run`, or None. Other probe settings are no conflict."""
+def refuse_conflict(run: Run, prepared: Prepared) -> None:
+    """Raise RunConflictError if `prepared` cannot go on with the existing `run`; other probe settings are none."""
     sections = ("run", "model", "data", "train")
     name = inert(run.name)
     differing = differences(identity(dict(run.info.spec), sections), identity(prepared.run.spec, sections))  # type: ignore[arg-type]
     if differing:
-        return RunConflictError(
+        raise RunConflictError(
             f"a run '{name}' with another spec is in the store already. They differ in "
             f"{'; '.join(map(inert, differing))}. Give this one another name (--set run.name=NAME), "
             "or replace that one with --fresh."
         )
     if run.info.data_facts.get("fingerprint") != prepared.run.data_facts["fingerprint"]:
-        return RunConflictError(
+        raise RunConflictError(
             f"run '{name}' was made from other data than the data set '{prepared.spec.data.name}' holds now. "
             "Give this one another name (--set run.name=NAME), or replace that one with --fresh."
         )
     if run.info.tensors != prepared.run.tensors:
         ours, theirs = ({tensor.name for tensor in info.tensors} for info in (prepared.run, run.info))
         which = ", ".join(sorted(ours ^ theirs)[:5]) or "their shapes or types"
-        return RunConflictError(
+        raise RunConflictError(
             f"run '{name}' has other tensors than the model '{prepared.spec.model.name}' now has ({which}): "
             "its code has changed. Give this one another name (--set run.name=NAME), or replace that one with --fresh."
         )
     source = "model source"
     if not run.trained and run.info.versions.get(source) != prepared.run.versions.get(source):
-        return RunConflictError(
+        raise RunConflictError(
             f"run '{name}' was begun with other code of the model '{prepared.spec.model.name}'. "
             "Start it anew with --fresh."
         )
     if not run.trained and run.info.fingerprint != prepared.run.fingerprint:
-        return RunConflictError(
+        raise RunConflictError(
             f"run '{name}' was begun by a version of lyrx that trains otherwise. Start it anew with --fresh."
         )
-    return None
 
 
 def versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ import torch
 
 from ..store import RERANDOMISE, Cell, Estimate, NotCommittedError, Probe, Run, inert
 from .building import build_model
+from .data.base import DataSet
 from .device import choose_device
 from .errors import RestoreError, RunConflictError
 from .evaluate import Tally, full_forward
@@ -40,10 +41,11 @@ class Session:
     """The trained network of `run`, and the examples that `probe` is measured on.
 
     Raises NotCommittedError when the run is not trained, RunConflictError when its data are not those it was made
-    from, and what loading data and building models raise.
+    from, and what loading data and building models raise.  `spec` and `data` are the run's own, where the caller has
+    read them already.
     """
 
-    def __init__(self, run: Run, probe: Probe, spec: Spec | None = None):
+    def __init__(self, run: Run, probe: Probe, spec: Spec | None = None, data: DataSet | None = None):
         if not run.trained:
             raise NotCommittedError(
                 f"run '{run.name}' is not trained: its final checkpoint {run.checkpoints.final} is not in the store. "
@@ -52,7 +54,7 @@ class Session:
         spec = spec or make_spec(dict(run.info.spec), f"the spec stored with run '{run.name}'")
         self.run, self.probe = run, probe
         self.device = choose_device(spec.run.device)
-        data = spec.data.load()
+        data = data or spec.data.load()
         if data.fingerprint != run.info.data_facts.get("fingerprint"):
             raise RunConflictError(
                 f"run '{run.name}' was made from other data than the data set '{spec.data.name}' holds now. "
@@ -79,20 +81,20 @@ class Session:
         """How many examples a cell sees."""
         return len(self._examples)
 
-    def measure(self, cell: Cell, after_batch: Callable[[int], bool] | None = None) -> tuple[Estimate, Tally]:
+    def measure(self, cell: Cell, after_batch: Callable[[int], bool] | None = None) -> Estimate:
         """Carry out one cell by full forwards. Raises CancelledError when `after_batch` says so."""
         if self._is_baseline(cell):
             # Known on all examples, also where the other cells see fewer: it is what they are compared with.
-            return self._estimate(cell, self._baseline), self._baseline
+            return self._estimate(cell, self._baseline)
         values = self._interventions.values(cell)
         with applied(self.model, values):
             tally, _ = full_forward(self.model, self._examples, self._batch_size, self._reference, after_batch)
-        return self._estimate(cell, tally), tally
+        return self._estimate(cell, tally)
 
     def commit(self, cell: Cell, after_batch: Callable[[int], bool] | None = None) -> Measured:
         """Carry out one cell and commit it to the store. The caller holds the run's writer's lock."""
         start = time.perf_counter()
-        estimate, _ = self.measure(cell, after_batch)
+        estimate = self.measure(cell, after_batch)
         seconds = time.perf_counter() - start
         extra: dict[str, object] = {"seconds": seconds, "device": self.device.type, "evaluator": "full"}
         column = self.probe.info.columns[cell.column]

@@ -78,3 +78,10 @@ def weights(run: Run, epoch: int) -> dict[str, bytes]:
 def cells(run: Run) -> dict[Any, Any]:
     """Every committed estimate of the newest probe."""
     return run.probe().results().estimates
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[str]:
+    """The command line in a process of its own that is still running, its output and errors on pipes."""
+    return subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    )

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from lyrx.explorer.cli import app
 from lyrx.store import Cell, Store
-from running import batch, command, environment, lyrx, write_spec
+from running import batch, command, environment, lyrx, start, write_spec
 from small import finished_store
 from typer.testing import CliRunner
 
@@ -353,13 +353,7 @@ def test_batch_goes_on_and_does_nothing_when_all_is_done(tmp_path: Path):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_is_130_and_keeps_its_state(tmp_path: Path, how: signal.Signals):
     spec = write_spec(tmp_path / "spec.toml", train={"epochs": 2000, "checkpoints": [0]})
-    with subprocess.Popen(
-        command("batch", spec, "--store", tmp_path / "s.zarr"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    ) as process:
+    with start("batch", spec, "--store", tmp_path / "s.zarr") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         for line in process.stdout:
@@ -446,13 +440,7 @@ def test_explore_in_a_terminal_that_is_too_small(tmp_path: Path):
 
 def test_a_reader_that_goes_away(tmp_path: Path):
     spec = write_spec(tmp_path / "spec.toml", train={"epochs": 300, "checkpoints": [0]})
-    with subprocess.Popen(
-        command("batch", spec, "--store", tmp_path / "s.zarr"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    ) as process:
+    with start("batch", spec, "--store", tmp_path / "s.zarr") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()

@@ -25,7 +25,7 @@ from .marks import MARKS, Place, State, place
 Position = tuple[int | None, int]
 """(layer, column) of a picture; layer None is the whole network."""
 
-MUTED, BRIGHT, ACCENT, ALARM = "#8a8a8a", "#eeeeee", "#ffaf5f", "#ff5f5f"
+MUTED, ACCENT, ALARM = "#8a8a8a", "#ffaf5f", "#ff5f5f"
 
 _COLOURS = {
     State.MISSING: Style(color="#6c6c6c"),
