@@ -19,7 +19,8 @@ from .errors import (
 )
 from .history import EpochMetrics, History
 from .lock import Writer
-from .probe import REINITIALISE, RERANDOMISE, Cell, Column, Estimate, Layer, Probe, ProbeInfo, Results
+from .plan import REINITIALISE, RERANDOMISE, Cell, Column, Estimate, Layer, ProbeInfo
+from .probe import Probe, Results
 from .resume import Resume, ResumeState
 from .run import Run, RunInfo
 from .store import Store

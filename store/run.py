@@ -13,7 +13,8 @@ from .files import is_leftover, partial_name, read_json
 from .history import History, create_history
 from .layout import ATTRIBUTE, SCHEMA
 from .lock import Writer, current_writer, writer_lock
-from .probe import Probe, ProbeInfo, create_probe_arrays
+from .plan import ProbeInfo
+from .probe import Probe, create_probe_arrays
 from .resume import Resume
 from .tensors import TensorInfo
 

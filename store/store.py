@@ -19,7 +19,7 @@ from .errors import (
 from .files import is_leftover, partial_name, read_json, write_json
 from .layout import ATTRIBUTE, SCHEMA, NameTooLongError, folder_name
 from .lock import writer_lock
-from .probe import ProbeInfo
+from .plan import ProbeInfo
 from .run import Run, RunInfo, create_run
 from .text import did_you_mean, inert
 

@@ -1,0 +1,159 @@
+"""What a probe asks: layers, columns (interventions), cells, and the numbers a cell gets."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+RERANDOMISE = "rerandomise"
+REINITIALISE = "reinitialise"
+
+QUANTITIES = ("error", "low", "high", "loss", "agreement", "n", "total")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a heatmap: an intervention."""
+
+    kind: str
+    """'rerandomise' or 'reinitialise'."""
+    checkpoint: int | None = None
+    """The epoch that a layer is put back to (reinitialise)."""
+    draws: int = 1
+    """Cells per layer: one for each draw of random weights (rerandomise)."""
+
+    @property
+    def label(self) -> str:
+        """Short name for column heads and coordinates: 'random', or the checkpoint's epoch."""
+        return "random" if self.kind == RERANDOMISE else str(self.checkpoint)
+
+    def to_json(self) -> dict[str, Any]:
+        if self.kind == RERANDOMISE:
+            return {"kind": self.kind, "draws": self.draws}
+        return {"kind": self.kind, "checkpoint": self.checkpoint}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Column":
+        return cls(value["kind"], value.get("checkpoint"), value.get("draws", 1))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A row of the heatmap: tensors that are reset together."""
+
+    name: str
+    tensors: tuple[str, ...]
+    """Names of parameters and buffers, as in the run's `weights` group."""
+    parameters: int
+    """How many weights: elements of its parameters."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "tensors": list(self.tensors)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Layer":
+        return cls(value["name"], tuple(value["tensors"]), value["parameters"])
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (layer, intervention, draw) of a probe. `layer` None is the whole network, reset at once."""
+
+    layer: int | None
+    column: int
+    draw: int = 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A cell's numbers. Fractions are 0..1."""
+
+    error: float
+    low: float
+    """Lower end of the 95 % interval of the error on this data set, given the `n` examples seen."""
+    high: float
+    loss: float
+    """Mean cross entropy, nats."""
+    agreement: float
+    """Fraction of examples on which the prediction is the trained network's."""
+    n: int
+    total: int
+    """Examples in the data set. When all were seen the interval is the point."""
+
+    @property
+    def exact(self) -> bool:
+        return self.n == self.total
+
+    @classmethod
+    def from_values(cls, values: tuple[float, ...]) -> "Estimate":
+        error, low, high, loss, agreement, n, total = values
+        return cls(error, low, high, loss, agreement, int(n), int(total))
+
+    def to_values(self) -> tuple[float, ...]:
+        return (self.error, self.low, self.high, self.loss, self.agreement, float(self.n), float(self.total))
+
+
+@dataclass(frozen=True)
+class ProbeInfo:
+    """What a probe is: fixed when it is made."""
+
+    granularity: str
+    layers: tuple[Layer, ...]
+    columns: tuple[Column, ...]
+    checkpoints: tuple[int, ...]
+    fingerprint: str
+    """Of everything its numbers depend on: spec, data, code version."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The spec's probe section."""
+    skipped: tuple[str, ...] = ()
+    """Modules and tensors that belong to no layer, each with the reason."""
+    created: float = 0.0
+
+    @property
+    def id(self) -> str:
+        return f"{self.granularity}-{self.fingerprint[:8]}"
+
+    @property
+    def draws(self) -> int:
+        return max((column.draws for column in self.columns), default=1)
+
+    def cells(self) -> list[Cell]:
+        """Every cell of the heatmap, without the whole network's row: layer by layer, column by column."""
+        return [
+            Cell(layer, index, draw)
+            for layer in range(len(self.layers))
+            for index, column in enumerate(self.columns)
+            for draw in range(column.draws)
+        ]
+
+    def network_cells(self) -> list[Cell]:
+        """The extra row: the whole network at each checkpoint. The final one is the baseline, the trained network."""
+        return [Cell(None, index) for index, column in enumerate(self.columns) if column.kind == REINITIALISE]
+
+    def all_cells(self) -> list[Cell]:
+        """The whole plan: the whole network's row, whose last cell is the baseline, then the heatmap."""
+        return [*self.network_cells(), *self.cells()]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "granularity": self.granularity,
+            "layers": [layer.to_json() for layer in self.layers],
+            "columns": [column.to_json() for column in self.columns],
+            "checkpoints": list(self.checkpoints),
+            "fingerprint": self.fingerprint,
+            "settings": dict(self.settings),
+            "skipped": list(self.skipped),
+            "created": self.created,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "ProbeInfo":
+        return cls(
+            granularity=value["granularity"],
+            layers=tuple(map(Layer.from_json, value["layers"])),
+            columns=tuple(map(Column.from_json, value["columns"])),
+            checkpoints=tuple(value["checkpoints"]),
+            fingerprint=value["fingerprint"],
+            settings=value.get("settings", {}),
+            skipped=tuple(value.get("skipped", ())),
+            created=value.get("created", 0.0),
+        )
