@@ -3,15 +3,19 @@
 import contextlib
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from ..store import Cell, DamagedError, LyrxError, NotCommittedError, Probe, Run, Store, inert
+from ..store import Cell, LyrxError, Probe, Run, Store, change_settings, inert
 from .distances import commit_distances
 from .errors import RunConflictError, RunFailedError, SpecError
-from .events import CellCommitted, Observer, ProbeOpened, RunClosed, RunOpened
-from .prepare import Prepared, prepare, refuse_conflict
+from .events import LayerFellBack, Observer, PictureSharpened, ProbeOpened, RunClosed, RunOpened
+from .forwards import Fallback
+from .looks import unfinished
+from .prepare import Prepared, prepare, probe_of, refuse_conflict
 from .session import Session
+from .sharing import Alone, Shared
 from .spec import Spec
 from .team import Team, processes
 
@@ -34,18 +38,46 @@ def run_batch(specs: Sequence[Spec], store_path: Path, *, fresh: bool, observer:
         for one in prepared:
             if team is None and not _is_trained(store_path, one, fresh):
                 team = Team(one.spec.run.device)
-            _carry_out(_Job(one, store_path, fresh, observer, team), one.spec.run.name)
+            with _failures_of(one.spec.run.name):
+                _Job(one, store_path, fresh, observer, team).carry_out()
     finally:
         if team is not None:
             team.close()
 
 
-def _carry_out(job: "_Job", name: str) -> None:
+def run_probe(store_path: Path, name: str, overrides: Mapping[str, Any], *, observer: Observer) -> Probe:
+    """Measure what is missing of a trained run's probe: that of its spec, with `{"probe.at": ["zero"]}` replaced.
+
+    Raises LyrxError: exit_code 2 before anything was written, 1 when the run could not be probed wholly.
+    """
+    start = time.perf_counter()
+    run = Store.open(store_path).run(name)
+    with _failures_of(run.name):
+        prepared = probe_of(run, overrides)
+        team = Team(prepared.spec.run.device) if processes() > 1 else None
+        first = team is None or team.first
+        seen: Observer = observer if first else lambda event: None
+        try:
+            with contextlib.ExitStack() as held:
+                (team.lead if team else lambda action: action())(lambda: held.enter_context(run.writing("probe")))
+                epochs, size = run.info.epochs, team.size if team else 1
+                seen(RunOpened(run.name, False, epochs, epochs, "", size, prepared.probe.skipped))
+                probe, worked = _probed(run, prepared, seen, team)
+            seen(RunClosed(run, probe.info.id, worked, time.perf_counter() - start))
+        finally:
+            if team is not None:
+                team.close()
+    return probe
+
+
+@contextlib.contextmanager
+def _failures_of(name: str) -> Iterator[None]:
+    """Turn what a network's own code, a driver or scarce memory raises into RunFailedError."""
     try:
-        job.carry_out()
+        yield
     except (LyrxError, OSError):
         raise
-    except Exception as error:  # a network's own code, a driver, memory that does not suffice
+    except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         raise RunFailedError(
             f"run '{inert(name)}' failed: {type(error).__name__}: {inert(str(error))} "
@@ -73,8 +105,10 @@ class _Job:
                 self._train(run)
             if self._first:
                 run.resume.drop()  # a run that was killed just before it would have done so itself
-                probe = self._probe(run)
-                self._observer(RunClosed(run, probe.info.id, self._worked, time.perf_counter() - self._start))
+            probe, worked = _probed(run, self._prepared, self._observer, self._team)
+            if self._first:
+                took = time.perf_counter() - self._start
+                self._observer(RunClosed(run, probe.info.id, self._worked or worked, took))
         if self._team is not None:
             self._team.wait()
 
@@ -115,42 +149,77 @@ class _Job:
         self._worked = True
         Trainer(run, self._prepared.spec, self._prepared.data, self._team, self._observer).train()
 
-    def _probe(self, run: Run) -> Probe:
-        probe = run.create_probe(self._prepared.probe)
-        committed, damaged = commit_distances(run, probe)
-        todo = probe.missing()
-        self._worked |= bool(committed or todo)
-        if todo:
-            damaged += carry_out_plan(run, probe, todo, self._prepared, self._observer)
-        if damaged:
-            raise RunFailedError(
-                f"run '{inert(run.name)}' could not be probed wholly; all that does not need what is damaged is "
-                f"measured. {damaged[0]}"
-            )
-        return probe
+
+def _probed(run: Run, prepared: Prepared, observer: Observer, team: Team | None) -> tuple[Probe, bool]:
+    """The run's probe, made if need be, with all that was missing measured; and whether anything was.
+
+    Every process of a team calls it.
+    """
+    lead = team.lead if team else lambda action: action()
+    tell = team.tell if team else lambda value: value
+    damaged: list[LyrxError] = []
+
+    def open_probe() -> tuple[Probe, int]:
+        probe = change_settings(run.create_probe(prepared.probe), prepared.probe.settings)
+        committed, broken = commit_distances(run, probe)
+        damaged.extend(broken)
+        return probe, len(committed) if isinstance(committed, list) else int(committed)
+
+    opened = lead(open_probe)
+    todo = tell(unfinished(opened[0]) if opened else None)
+    probe = opened[0] if opened else run.probe(prepared.probe.id)
+    if todo:
+        damaged += carry_out_plan(run, probe, todo, prepared, observer, team)
+    if damaged:
+        raise RunFailedError(
+            f"run '{inert(run.name)}' could not be probed wholly; all that does not need what is damaged is "
+            f"measured. {damaged[0]}"
+        )
+    return probe, bool((opened and opened[1]) or todo)
 
 
 def carry_out_plan(
-    run: Run, probe: Probe, todo: Sequence[Cell], prepared: Prepared, observer: Observer
+    run: Run,
+    probe: Probe,
+    todo: Sequence[Cell],
+    prepared: Prepared,
+    observer: Observer,
+    team: Team | None = None,
 ) -> list[LyrxError]:
     """Measure and commit the cells `todo`, then make sure that the network is still the trained one.
 
+    The processes of `team` do it together.
     Returns what was damaged: cells that need it are left out, the others are measured.
     """
     damaged: list[LyrxError] = []
     info = probe.info
     observer(ProbeOpened(run.name, info.id, len(todo), len(info.all_cells())))
-    session = Session(run, probe, prepared.spec, prepared.data)
-    for done, cell in enumerate(todo, start=1):
-        try:
-            measured = session.commit(cell)
-        except (DamagedError, NotCommittedError) as error:
-            damaged.append(error)
-            continue
-        layer = "whole network" if cell.layer is None else info.layers[cell.layer].name
-        column = info.columns[cell.column].label
-        observer(CellCommitted(run.name, layer, column, measured.estimate.error, done, len(todo), measured.seconds))
-    session.verify()
+
+    def fell_back(fallback: Fallback) -> None:
+        observer(LayerFellBack(run.name, fallback.row, fallback.kind, fallback.reason))
+        if fallback.row:
+            probe.write_fallback(fallback.row, fallback.kind, fallback.reason)
+
+    start = time.perf_counter()
+    sharing = Shared(team) if team and team.size > 1 else Alone()
+    with Session(run, probe, prepared.spec, prepared.data, fell_back, sharing) as session:
+        looks = session.measure(todo, on_error=lambda cell, error: damaged.append(error))
+        for number, look in enumerate(looks, start=1):
+            observer(
+                PictureSharpened(
+                    run.name,
+                    info.id,
+                    number,
+                    look.seen,
+                    session.total,
+                    len(look.cells),
+                    look.finished,
+                    look.todo,
+                    look.decided,
+                    time.perf_counter() - start,
+                )
+            )
+        session.verify()
     return damaged
 
 

@@ -1,6 +1,7 @@
 """A run's network, built anew from a seed."""
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -16,17 +17,23 @@ def build_model(spec: ModelSpec, shape: tuple[int, ...], classes: int, seed: int
 
     Always on the CPU: the same seed then gives the same weights whatever the run computes on.  Raises ModelError.
     """
-    states = random.getstate(), np.random.get_state()
     try:
-        with torch.random.fork_rng(devices=[]):
-            seed_all(seed)
-            return spec.build(shape, classes)
+        return seeded(seed, lambda: spec.build(shape, classes))
     except LyrxError:
         raise
     except Exception as error:  # somebody's code, or sizes that no memory holds
         raise ModelError(
             f"model '{inert(spec.name)}' cannot be built: {type(error).__name__}: {inert(str(error))}"
         ) from error
+
+
+def seeded(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
+    """What `build` makes with all generators seeded; they are afterwards as they were."""
+    states = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            seed_all(seed)
+            return build()
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])

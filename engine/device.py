@@ -43,3 +43,9 @@ def deterministic() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Filling fresh memory with NaN helps to find a program's mistakes and costs every operation a pass over its output.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory did not suffice."""
+    # On the CPU torch says so in a plain RuntimeError.
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)

@@ -51,16 +51,35 @@ class ProbeOpened:
 
 
 @dataclass(frozen=True)
-class CellCommitted:
-    """A cell's numbers are in the store."""
+class PictureSharpened:
+    """A look has ended: some cells have seen more examples. The first one shows the whole picture."""
+
+    run: str
+    probe: str
+    round: int
+    """1 for the first look."""
+    seen: int
+    """Examples that the cells of this look have seen."""
+    of: int
+    cells: int
+    """Cells in this look."""
+    finished: int
+    todo: int
+    """`finished` of `todo` cells need no more examples."""
+    decided: int
+    """Cells that are critical or robust with certainty."""
+    seconds: float
+    """Since the probe was opened."""
+
+
+@dataclass(frozen=True)
+class LayerFellBack:
+    """Cells of a layer are computed by full forwards; `kind` '' stands for every kind of intervention."""
 
     run: str
     layer: str
-    column: str
-    error: float
-    done: int
-    todo: int
-    seconds: float
+    kind: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -73,5 +92,5 @@ class RunClosed:
     seconds: float
 
 
-Event = RunOpened | TrainProgress | EpochCommitted | ProbeOpened | CellCommitted | RunClosed
+Event = RunOpened | TrainProgress | EpochCommitted | ProbeOpened | PictureSharpened | LayerFellBack | RunClosed
 Observer = Callable[[Event], None]

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from .data.base import DataSet
+from .replay.replayer import Arguments
+from .seeds import derive
 
 RESIDENT_FLOAT_BYTES = 2**30
 """Up to this size inputs are normalised once and kept as float32; above it they stay as they are read."""
@@ -61,3 +63,37 @@ def training_examples(data: DataSet, device: torch.device) -> Examples:
 def held_out_examples(data: DataSet, device: torch.device) -> Examples:
     """The test examples, normalised as the training ones are."""
     return Examples(data.test_inputs, data.test_targets, *data.mean_std, device)
+
+
+class Ordered:
+    """Held-out examples in the order in which cells see them."""
+
+    def __init__(self, examples: Examples, order: np.ndarray):
+        self._examples = examples.only(order)
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    @property
+    def targets(self) -> Tensor:
+        return self._examples.targets
+
+    def between(self, start: int, stop: int) -> tuple[Arguments, Tensor]:
+        inputs, targets = self._examples.between(start, stop)
+        return Arguments((inputs,)), targets
+
+
+class First:
+    """The first examples of others."""
+
+    def __init__(self, batches: Ordered, count: int):
+        self.between, self._count = batches.between, count
+
+    def __len__(self) -> int:
+        return self._count
+
+
+def order_of(total: int, seed: int) -> np.ndarray:
+    """The order in which `total` examples are visited: a permutation that the run's seed determines."""
+    generator = torch.Generator().manual_seed(derive(seed, "examples"))
+    return torch.randperm(total, generator=generator).numpy()

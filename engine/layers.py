@@ -7,7 +7,7 @@ what lies outside of blocks (stem, head) as layers.  `patterns`: rows of the use
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..store import Layer, TensorInfo, did_you_mean, inert
 from .errors import LayerError, ModelError
+from .replay.replayer import Arguments
 from .state import named_tensors
 
 
@@ -47,16 +48,20 @@ class _Unit:
 def find_layers(
     model: nn.Module,
     tensors: Sequence[TensorInfo],
-    example: Tensor,
+    example: Tensor | Arguments,
     granularity: str = "layer",
     patterns: Mapping[str, Sequence[str]] | None = None,
     only: Sequence[str] = (),
+    joint: Sequence[Sequence[str]] = (),
 ) -> Layers:
     """The layers of `model` at a granularity.
 
-    `example` is a batch the model can process: depth order is the order in which modules are first called on it.
+    `example` is a batch the model can process, or all that it is called with: depth order is the order in which its
+    modules are first called on it.
     `patterns` maps row names to globs over tensor and module names (granularity 'patterns'); `only` selects rows by
-    globs over their names.  Raises LayerError when a pattern matches nothing, ModelError when the forward fails.
+    globs over their names.  Each entry of `joint` adds a row behind them that holds all rows which match one of its
+    globs, whether `only` selects these or not.  Raises LayerError when a pattern matches nothing or a joint row would
+    hold fewer than two rows, ModelError when the forward fails.
     """
     modules = dict(model.named_modules())
     units = _without_overlaps(model, _units(modules, tensors, _call_order(model, example)))
@@ -66,15 +71,16 @@ def find_layers(
         group_of = {"module": _by_module, "layer": _by_layer, "block": _by_block}[granularity]
         groups = group_of(units, modules)
     rows = [_row(name, members) for name, members in groups if any(t.kind == "parameter" for t in members)]
-    if only:
-        rows = _selected(rows, only)
     if not rows:
         raise LayerError(f"the model has no layer at granularity '{granularity}': it holds no parameters.")
+    together = _joint_rows(rows, joint, {tensor.name: tensor for tensor in tensors})
+    rows = [*(_selected(rows, only, "layers") if only else rows), *together]
     return Layers(tuple(rows), tuple(_skipped(modules, tensors, rows)))
 
 
-def _call_order(model: nn.Module, example: Tensor) -> dict[str, int]:
+def _call_order(model: nn.Module, example: Tensor | Arguments) -> dict[str, int]:
     """When each module is first entered in a forward of `example`."""
+    arguments = example if isinstance(example, Arguments) else Arguments((example,))
     order: dict[str, int] = {}
     handles = []
     try:
@@ -88,13 +94,14 @@ def _call_order(model: nn.Module, example: Tensor) -> dict[str, int]:
         try:
             model.eval()
             with torch.no_grad():
-                model(example)
+                model(*arguments.args, **arguments.kwargs)
         finally:
             for module, training in zip(model.modules(), was_training, strict=True):
                 module.training = training
     except Exception as error:  # anything may go wrong in somebody's forward
+        shapes = ", ".join(str(list(tensor.shape[1:])) for tensor in arguments.tensors())
         raise ModelError(
-            f"the model cannot process examples of shape {list(example.shape[1:])}: {type(error).__name__}: {error}"
+            f"the model cannot process examples of shape {shapes}: {type(error).__name__}: {error}"
         ) from error
     finally:
         for handle in handles:
@@ -235,15 +242,36 @@ def _matches(tensor: TensorInfo, glob: str) -> bool:
     return False
 
 
-def _selected(rows: Sequence[Layer], only: Sequence[str]) -> list[Layer]:
+def _selected(rows: Sequence[Layer], only: Sequence[str], key: str) -> list[Layer]:
     names = [row.name for row in rows]
     for glob in only:
         if not any(fnmatchcase(name, glob) for name in names):
             raise LayerError(
-                f"probe.layers: '{inert(glob)}' matches no layer.{did_you_mean(glob, names)} "
+                f"probe.{key}: '{inert(glob)}' matches no layer.{did_you_mean(glob, names)} "
                 f"The layers are: {_few(names)}."
             )
     return [row for row in rows if any(fnmatchcase(row.name, glob) for glob in only)]
+
+
+def _joint_rows(
+    rows: Sequence[Layer], joint: Sequence[Sequence[str]], tensors: Mapping[str, TensorInfo]
+) -> list[Layer]:
+    """A row 'a+b' for each group of patterns, with the tensors of all rows that match, in depth order."""
+    made: dict[str, Layer] = {}
+    for globs in joint:
+        members = _selected(rows, globs, "joint")
+        name = "+".join(row.name for row in members)
+        group = inert(",".join(globs))
+        if len(members) < 2:
+            raise LayerError(
+                f"probe.joint: '{group}' is one layer only, '{inert(name)}'; a joint row needs two or more."
+            )
+        if name in made or any(row.name == name for row in rows):
+            raise LayerError(f"probe.joint: '{group}' makes a second row '{inert(name)}'. Leave one of them out.")
+        held = dict.fromkeys(tensor for row in members for tensor in row.tensors)
+        joined = _row(name, [tensors[tensor] for tensor in held])
+        made[name] = replace(joined, joint=tuple(row.name for row in members))
+    return list(made.values())
 
 
 def _row(name: str, members: Sequence[TensorInfo]) -> Layer:

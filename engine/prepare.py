@@ -2,13 +2,14 @@
 
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 import torch
 
-from ..store import REINITIALISE, RERANDOMISE, Column, ProbeInfo, Run, RunInfo, TensorInfo, inert
+from ..store import NotCommittedError, ProbeInfo, Run, RunInfo, TensorInfo, inert
 from ..store.files import canonical, sha256
 from ..store.layout import folder_name
 from .building import build_model
@@ -18,13 +19,14 @@ from .errors import ModelError, RunConflictError
 from .layers import Layers, find_layers
 from .seeds import derive
 from .spec import Spec, differences, identity
+from .specfile import stored_spec
 from .state import describe
 
 TRAINING_VERSION = 1
 """Raised when the same spec and data would give other weights."""
 
-MEASURE_VERSION = 1
-"""Raised when the definition of a cell's number changes."""
+MEASURE_VERSION = 2
+"""Raised when the definition of a cell's number changes. 2: the first examples of one random order."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,10 @@ def prepare(spec: Spec) -> Prepared:
     mean, std = data.mean_std
     # Two examples: BatchNorm cannot process one in training, and some networks treat one apart.
     example = (torch.from_numpy(data.train_inputs[:2]).float() - mean) / std
-    layers = find_layers(model, tensors, example, spec.probe.granularity, spec.probe.patterns, tuple(spec.probe.layers))
+    probe = spec.probe
+    layers = find_layers(
+        model, tensors, example, probe.granularity, probe.patterns, only=probe.layers, joint=probe.joint
+    )
     _check_output(spec, model, example, data.classes)
     resolved = spec.resolved()
     facts = data.facts()
@@ -73,19 +78,36 @@ def prepare(spec: Spec) -> Prepared:
 
 def probe_info(spec: Spec, layers: Layers, run_fingerprint: str) -> ProbeInfo:
     """The probe that a spec asks for, of the run with this fingerprint."""
-    resolved = spec.resolved()
-    columns = [Column(RERANDOMISE, draws=spec.probe.draws)] if spec.probe.draws else []
-    columns += [Column(REINITIALISE, epoch) for epoch in spec.probe_checkpoints()]
+    settings, columns = spec.resolved()["probe"], spec.columns()
+    # Columns count as what they are, however they were asked for; the other settings as they are written.
+    identifying = identity({"probe": settings}, ("probe",))["probe"]
+    named = {key: value for key, value in identifying.items() if key not in ("at", "checkpoints", "draws")}
     return ProbeInfo(
         granularity=spec.probe.granularity,
         layers=layers.rows,
-        columns=tuple(columns),
+        columns=columns,
         checkpoints=spec.probe_checkpoints(),
-        fingerprint=_hash(run_fingerprint, identity(resolved, ("probe",)), MEASURE_VERSION),
-        settings=resolved["probe"],
+        fingerprint=_hash(run_fingerprint, named, [column.to_json() for column in columns], MEASURE_VERSION),
+        settings=settings,
         skipped=layers.skipped,
         created=time.time(),
     )
+
+
+def probe_of(run: Run, overrides: Mapping[str, Any]) -> Prepared:
+    """An existing run's spec with some keys replaced (`{"probe.at": ["zero"]}`), ready to be probed.
+
+    Its network is built anew for its layers.  Raises NotCommittedError when the run is not trained, SpecError, what
+    :func:`prepare` raises, and RunConflictError when data or model are not any more those it was made from.
+    """
+    if not run.trained:
+        raise NotCommittedError(
+            f"run '{inert(run.name)}' is not trained: its final checkpoint {run.checkpoints.final} is not in the "
+            "store. Finish it with `lyrx batch`."
+        )
+    prepared = prepare(stored_spec(run.info.spec, run.name, overrides))
+    refuse_conflict(run, prepared)
+    return prepared
 
 
 def refuse_conflict(run: Run, prepared: Prepared) -> None:

@@ -51,6 +51,8 @@ class ProbeRequest(_Message):
     cells: tuple[WireCell, ...]
     again: bool = False
     """Measure also what is committed already."""
+    exact: bool = False
+    """Go on to the end of the data; else stop as the probe's rule says."""
 
 
 class CancelRequest(_Message):

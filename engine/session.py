@@ -1,57 +1,88 @@
 """A warm measuring session: one run's network and data on the device, ready for any cell.
 
-`lyrx batch` carries out a whole plan with it, the worker single cells; both commit to the store.
+`lyrx batch` and `lyrx probe` carry out whole plans with it, the worker single cells; all commit to the store.
 """
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from ..store import RERANDOMISE, Cell, Estimate, NotCommittedError, Probe, Run, inert
+from ..store import (
+    PATH,
+    REINITIALISE,
+    Cell,
+    DamagedError,
+    Estimate,
+    LyrxError,
+    NotCommittedError,
+    Probe,
+    Run,
+    inert,
+)
+from ..store import (
+    Baseline as StoredBaseline,
+)
+from ..store.verdict import verdict
 from .building import build_model
 from .data.base import DataSet
 from .device import choose_device
 from .errors import RestoreError, RunConflictError
-from .evaluate import Tally, full_forward
-from .examples import held_out_examples
-from .intervals import CONFIDENCE, error_interval
-from .interventions import Interventions, applied
+from .examples import First, Ordered, held_out_examples, order_of, training_examples
+from .forwards import Fallback, Forwards, Row, Variant
+from .intervals import CONFIDENCE
+from .interventions import Interventions
+from .looks import Look, Writer, estimate_of, facts_of, tally_of
+from .memory import BatchSize, choose_batch_size
+from .norms import norm_batches
+from .precision import Precision
+from .renorm import Renormer
+from .replay.replayer import Arguments
 from .seeds import derive
-from .spec import Spec
-from .specfile import make_spec
+from .sharing import Alone, Sharing
+from .sources import StoreSource
+from .spec import ProbeSection, Spec
+from .specfile import stored_spec
 from .state import load_arrays, named_tensors, to_array
+from .stopping import Rule
+from .sweep import CHECKED, AfterCell, Sweep, Work, measure_baseline
+from .tallies import Baseline, Tally
+from .variants import Residents
 
 SAME_ERROR = 0.005
 """How far the rebuilt network's error may lie from the one measured in training: another device rounds otherwise."""
 
+_NETWORK = Row("whole network", ())
 
-@dataclass(frozen=True)
-class Measured:
-    """A cell that was measured and committed."""
 
-    cell: Cell
-    estimate: Estimate
-    seconds: float
+def _raise(cell: Cell, error: LyrxError) -> None:
+    raise error
 
 
 class Session:
-    """The trained network of `run`, and the examples that `probe` is measured on.
+    """The trained network of `run`, and the examples that `probe` is measured on. Close it when done.
 
     Raises NotCommittedError when the run is not trained, RunConflictError when its data are not those it was made
     from, and what loading data and building models raise.  `spec` and `data` are the run's own, where the caller has
-    read them already.
+    read them already; `on_fallback` hears which layers are not replayed, and why.
     """
 
-    def __init__(self, run: Run, probe: Probe, spec: Spec | None = None, data: DataSet | None = None):
+    def __init__(
+        self,
+        run: Run,
+        probe: Probe,
+        spec: Spec | None = None,
+        data: DataSet | None = None,
+        on_fallback: Callable[[Fallback], None] = lambda fallback: None,
+        sharing: Sharing | None = None,
+    ):
         if not run.trained:
             raise NotCommittedError(
                 f"run '{run.name}' is not trained: its final checkpoint {run.checkpoints.final} is not in the store. "
                 "Finish it with `lyrx batch`."
             )
-        spec = spec or make_spec(dict(run.info.spec), f"the spec stored with run '{run.name}'")
+        spec = spec or stored_spec(run.info.spec, run.name, {})
         self.run, self.probe = run, probe
         self.device = choose_device(spec.run.device)
         data = data or spec.data.load()
@@ -60,62 +91,130 @@ class Session:
                 f"run '{run.name}' was made from other data than the data set '{spec.data.name}' holds now. "
                 "Put the old data back, or make the run anew with --fresh."
             )
+        # What the probe was made with, whatever the run's spec says of probing by now.
+        self.settings = ProbeSection.model_validate(dict(probe.info.settings))
         seed, shape, classes = spec.run.seed, data.shape, data.classes
-        self._batch_size = int(probe.info.settings.get("batch_size", 1000))
-        self._chosen = choose_examples(len(data.test_inputs), probe.info.settings.get("examples"), seed)
-        self.total = len(data.test_inputs)
-        self._all = held_out_examples(data, self.device)
-        self._examples = self._all if self._chosen is None else self._all.only(self._chosen)
-        self._interventions = Interventions(
-            run, probe.info, seed, lambda drawn: build_model(spec.model, shape, classes, drawn)
-        )
+        source = StoreSource(run, lambda drawn: build_model(spec.model, shape, classes, drawn))
+        self._interventions = Interventions(source, probe.info, seed)
         self.model = build_model(spec.model, shape, classes, derive(seed, "init"))
         load_arrays(self.model, run.checkpoints.tensors, run.checkpoints.read(run.checkpoints.final))
         self.model.to(self.device).eval().requires_grad_(False)
-        self._baseline, predictions = full_forward(self.model, self._all, self._batch_size)
-        self._check_baseline()
-        self._reference = predictions if self._chosen is None else predictions[torch.from_numpy(self._chosen)]
+        self._stored = _whole_baseline(probe)
+        order = self._stored.order if self._stored else order_of(len(data.test_inputs), seed)
+        self._order = order
+        self._batches = Ordered(held_out_examples(data, self.device), order)
+        self.total = len(order)
+        self._sharing = sharing or Alone()
+        self.forwards = Forwards(
+            self.model,
+            Precision(self.settings.precision, self.device),
+            replay=self.settings.evaluator == "replay",
+            on_fallback=on_fallback,
+        ).__enter__()
+        try:
+            self._open(data, spec)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, data: DataSet, spec: Spec) -> None:
+        """All that needs the network to be attached already."""
+        self.forwards.prepare(self._batches.between(0, min(CHECKED, self.total))[0])
+        size = self.settings.batch_size
+        rows = [self._row(place) for place in range(len(self.probe.info.layers))]
+        self.batch_size = BatchSize(
+            size or choose_batch_size(self.forwards, rows, self.device, self.settings.memory_bytes)
+        )
+        self._residents = Residents(self.forwards.swap, self.device, self.settings.memory_bytes)
+        self._renormer = None
+        if self.settings.norm_statistics == "reestimated":
+            training, settings = training_examples(data, self.device), self.settings
+            batches = norm_batches(spec.run.seed, len(training), settings.norm_batches, spec.train.batch_size)
+            self._renormer = Renormer(
+                self.forwards, lambda indices: Arguments((training.take(indices.to(self.device))[0],)), batches
+            )
+        self._baseline = self._known_baseline() if self._stored else self._new_baseline()
+
+    def close(self) -> None:
+        """Take everything off the network again."""
+        self.forwards.__exit__()
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def examples(self) -> int:
-        """How many examples a cell sees."""
-        return len(self._examples)
+        """How many examples a cell sees at most."""
+        return min(self.settings.examples or self.total, self.total)
 
-    def measure(self, cell: Cell, after_batch: Callable[[int], bool] | None = None) -> Estimate:
-        """Carry out one cell by full forwards. Raises CancelledError when `after_batch` says so."""
-        if self._is_baseline(cell):
-            # Known on all examples, also where the other cells see fewer: it is what they are compared with.
-            return self._estimate(cell, self._baseline)
-        values = self._interventions.values(cell)
-        with applied(self.model, values):
-            tally, _ = full_forward(self.model, self._examples, self._batch_size, self._reference, after_batch)
-        return self._estimate(cell, tally)
+    def measure(
+        self,
+        cells: Sequence[Cell],
+        *,
+        exact: bool = False,
+        again: bool = False,
+        after_cell: AfterCell = lambda work, seen: None,
+        on_error: Callable[[Cell, LyrxError], None] = _raise,
+    ) -> Iterator[Look]:
+        """Measure `cells` until the probe's rule is content with them, or with `exact` to the end of the data.
 
-    def commit(self, cell: Cell, after_batch: Callable[[int], bool] | None = None) -> Measured:
-        """Carry out one cell and commit it to the store. The caller holds the run's writer's lock."""
-        start = time.perf_counter()
-        estimate = self.measure(cell, after_batch)
-        seconds = time.perf_counter() - start
-        extra: dict[str, object] = {"seconds": seconds, "device": self.device.type, "evaluator": "full"}
-        column = self.probe.info.columns[cell.column]
-        if cell.layer is not None and column.kind == RERANDOMISE:
-            extra["seed"] = self._interventions.draw_seed(self.probe.info.layers[cell.layer], cell.draw)
-        self.probe.write(cell, estimate, **extra)
-        return Measured(cell, estimate, seconds)
+        The caller holds the run's writer's lock.  Cells go on from what is committed, unless `again`.  Each look is
+        committed before it is yielded.  `after_cell(work, examples seen)` may raise CancelledError: what was seen
+        until then is committed first.  Cells whose checkpoint is damaged are left out, `on_error` hears of them.
+        """
+        rank, size = self._sharing.rank, self._sharing.size
+        if rank == 0:
+            self.commit_baseline()
+        works = self._works(cells, again)
+        writer = Writer(self.probe, self._row_of, rank, size)
+        known = [cell for cell in cells if self._is_trained(cell)]
+        writer.trained(known, self.baseline_estimate())
+        rule = Rule(tolerance=self.settings.tolerance, exact=exact or self.settings.exact)
+        sweep = Sweep(self.forwards, self._batches, self._baseline, rule, self.batch_size, sharing=self._sharing)
 
-    def _is_baseline(self, cell: Cell) -> bool:
-        return cell.layer is None and self.probe.info.columns[cell.column].checkpoint == self.run.checkpoints.final
+        told: set[Cell] = set()
 
-    def _check_baseline(self) -> None:
-        """Is this the network that was trained? Its error must be what training measured."""
-        trained = self.run.history.at(self.run.checkpoints.final)
-        error = self._baseline.wrong / self._baseline.seen
-        if trained is not None and abs(error - trained.test_error) > SAME_ERROR:
-            raise RunConflictError(
-                f"run '{inert(self.run.name)}': the network built from its stored weights has a test error of "
-                f"{100 * error:.2f} %, the one that was trained had {100 * trained.test_error:.2f} %. Its model's "
-                "code has changed, or it keeps state that is neither a parameter nor a persistent buffer."
-            )
+        def and_commit(work: Work, seen: int) -> None:
+            writer.changed(work)
+            if size == 1 and writer.due:
+                sweep.judge(writer.waiting)
+                writer.write(durable=False)
+            after_cell(work, seen)
+
+        try:
+            for group in sweep.run(works, self.examples, and_commit):
+                for work in group:
+                    writer.changed(work)
+                    if work.finished:
+                        self._residents.drop(work.key)
+                    if work.failure is not None:
+                        on_error(work.key, work.failure)
+                if writer.due or not writer.written:
+                    writer.write(durable=False)
+                ended = [(cell, 0.0) for cell in known if cell not in told]
+                ended += [(work.key, work.seconds) for work in works if work.finished and work.key not in told]
+                told.update(cell for cell, _ in ended)
+                yield self._look(group, works, known, ended)
+            if not told:  # all of them are as they should be
+                ended = [(cell, 0.0) for cell in known] + [(work.key, work.seconds) for work in works]
+                yield self._look([], works, known, ended)
+        finally:
+            sweep.judge(writer.waiting)
+            writer.write(durable=True)
+            for work in works:
+                self._residents.drop(work.key)
+
+    def commit_baseline(self) -> None:
+        """Commit what all cells are compared with, if it is not in the store yet."""
+        if self._stored is None:
+            baseline, prediction = self._baseline, np.empty(self.total, dtype=np.int64)
+            prediction[self._order] = baseline.prediction.cpu().numpy()
+            loss = baseline.loss * self.total
+            self.probe.write_baseline(self._order, prediction, baseline.errors, loss, device=self.device.type)
+            self._stored = self.probe.read_baseline()
 
     def verify(self) -> None:
         """Is the network on the device still the trained one, bit for bit? Raises RestoreError."""
@@ -125,25 +224,116 @@ class Session:
         if wrong:
             raise RestoreError(f"after probing, the network is no longer the trained one: {', '.join(wrong)} differ.")
 
-    def _estimate(self, cell: Cell, tally: Tally) -> Estimate:
+    def _look(
+        self, group: Sequence[Work], works: Sequence[Work], known: Sequence[Cell], ended: Sequence[tuple[Cell, float]]
+    ) -> Look:
+        error, tolerance = self._baseline.error, self.settings.tolerance
+        decided = sum(verdict(work.low, work.high, error, tolerance) != "undecided" for work in works)
+        return Look(
+            cells=tuple(work.key for work in group),
+            seen=group[0].tally.seen if group else self.total,
+            finished=sum(work.finished for work in works) + len(known),
+            todo=len(works) + len(known),
+            decided=decided + len(known),
+            ended=tuple(ended),
+        )
+
+    def _row(self, layer: int | None) -> Row:
+        if layer is None:
+            return replace(_NETWORK, tensors=tuple(self.run.checkpoints.tensors))
+        info = self.probe.info.layers[layer]
+        return Row(info.name, info.tensors)
+
+    def _works(self, cells: Sequence[Cell], again: bool) -> list[Work]:
+        records = {} if again else self.probe.results().records
+        works = []
+        for cell in cells:
+            if self._is_trained(cell):
+                continue
+            column = self.probe.info.columns[cell.column]
+            work = Work(
+                key=cell,
+                row=self._row(cell.layer),
+                kind=column.kind if cell.layer is not None else "network",
+                load=lambda cell=cell: self._variant(cell),
+                # Bonferroni over the draws: the mean of their intervals' ends then holds the mean of their errors.
+                confidence=1 - (1 - CONFIDENCE) / column.draws,
+                tally=tally_of(records.get(cell), self.probe.read(cell)) if cell in records else Tally(),
+            )
+            works.append(work)
+        return works
+
+    def _variant(self, cell: Cell) -> Variant:
         column = self.probe.info.columns[cell.column]
-        # Bonferroni over the draws: the mean of their intervals' ends then holds the mean of their errors.
-        confidence = 1 - (1 - CONFIDENCE) / column.draws
-        low, high = error_interval(tally.wrong, tally.seen, self.total, confidence)
-        return Estimate(
-            error=tally.wrong / tally.seen,
-            low=low,
-            high=high,
-            loss=tally.loss,
-            agreement=tally.agreeing / tally.seen,
-            n=tally.seen,
-            total=self.total,
+
+        def values() -> dict[str, torch.Tensor]:
+            found = self._interventions.values(cell)
+            if self._renormer is not None and cell.layer is not None:
+                found |= self._renormer.statistics(found)
+            return found
+
+        kind = column.kind if cell.layer is not None else "network"
+        return Variant(self._row(cell.layer), kind, self._residents.get(cell, values))
+
+    def _is_trained(self, cell: Cell) -> bool:
+        """Whether a cell puts back what is there: the final checkpoint, which is the baseline."""
+        column = self.probe.info.columns[cell.column]
+        final = self.run.checkpoints.final
+        return (column.kind == REINITIALISE and column.checkpoint == final) or (
+            column.kind == PATH and (column.alpha == 1 or column.checkpoint == final)
+        )
+
+    def _row_of(self, work: Work) -> tuple[Cell, Estimate, dict[str, object]]:
+        """What is committed of a cell."""
+        facts = facts_of(work, self.device.type, self._interventions.draw_seed(work.key))
+        return work.key, estimate_of(work, self.total), facts
+
+    def baseline_estimate(self) -> Estimate:
+        """Of the trained network, and of every cell that puts back what is there."""
+        error = self._baseline.error
+        return Estimate(error, error, error, self._baseline.loss, 1.0, self.total, self.total)
+
+    def _new_baseline(self) -> Baseline:
+        baseline = measure_baseline(self.forwards, self._batches, self.batch_size, sharing=self._sharing)
+        trained = self.run.history.at(self.run.checkpoints.final)
+        # Fewer bits may give another error: then the store's own weights in full precision are what is compared.
+        if trained is not None and self.settings.precision in ("fp32", "tf32"):
+            self._compare(baseline.error, trained.test_error)
+        return baseline
+
+    def _known_baseline(self) -> Baseline:
+        """The committed one, if the network on the device still predicts so."""
+        assert self._stored is not None
+        stored = self._stored
+        prediction = torch.from_numpy(stored.prediction[stored.order]).to(self.device)
+        baseline = Baseline(prediction, prediction != self._batches.targets, stored.loss_sum / self.total)
+        if baseline.errors != stored.wrong:
+            raise RunConflictError(
+                f"run '{inert(self.run.name)}': the committed baseline does not fit the data. "
+                "Run `lyrx check` on the store."
+            )
+        few = min(256, self.total)
+        now = measure_baseline(self.forwards, First(self._batches, few), self.batch_size)
+        changed = int((now.prediction != prediction[:few]).sum())
+        if changed > max(2, 0.02 * few):
+            self._differs(f"predicts otherwise on {changed} of {few} examples")
+        return baseline
+
+    def _compare(self, error: float, trained: float) -> None:
+        if abs(error - trained) > SAME_ERROR:
+            self._differs(
+                f"has a test error of {100 * error:.2f} %, the one that was trained had {100 * trained:.2f} %"
+            )
+
+    def _differs(self, how: str) -> None:
+        raise RunConflictError(
+            f"run '{inert(self.run.name)}': the network built from its stored weights {how}. Its model's code has "
+            "changed, or it keeps state that is neither a parameter nor a persistent buffer."
         )
 
 
-def choose_examples(total: int, wanted: int | None, seed: int) -> np.ndarray | None:
-    """Indices of `wanted` of `total` test examples, a fair sample that every cell shares; None: all of them."""
-    if wanted is None or wanted >= total:
-        return None
-    generator = torch.Generator().manual_seed(derive(seed, "examples"))
-    return torch.randperm(total, generator=generator)[:wanted].sort().values.numpy()
+def _whole_baseline(probe: Probe) -> StoredBaseline | None:
+    try:
+        return probe.read_baseline()
+    except DamagedError:
+        return None  # it is measured anew, and written over

@@ -5,6 +5,7 @@ The sections `model` and `data` have keys that depend on their `name`: each fami
 run: they say where and how to compute, not what.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -17,10 +18,13 @@ from pydantic import (
     model_validator,
 )
 
+from ..store import REINITIALISE, RERANDOMISE, Column, ColumnError, inert
 from .data import DataSpec, data_spec
 from .models import ModelSpec, model_spec
 
 PAPER_CHECKPOINTS = (0, 1, 2, 3, 8, 20, 40, 90)
+
+NORM_BATCHES = 20
 
 
 class Section(BaseModel):
@@ -90,13 +94,71 @@ class ProbeSection(Section):
         {}, description="granularity 'patterns': a row's name and the tensors or modules it holds (*, ?, [])"
     )
     layers: list[str] = Field([], description="only rows whose name matches one of these patterns; empty: all")
-    checkpoints: list[int] | None = Field(None, description="columns; default: every checkpoint kept")
-    draws: int = Field(3, ge=0, le=1000, description="fresh random networks per layer; 0: no such column")
-    norm_statistics: Literal["rewound", "kept"] = Field(
-        "rewound", description="running statistics of a norm: reset with their layer, or kept as trained"
+    joint: list[list[str]] = Field(
+        [],
+        description="rows beside the others: each holds all rows that match one of its patterns, reset together",
     )
-    examples: int | None = Field(None, ge=1, description="test examples to use, drawn at random; default: all")
-    batch_size: int = Field(1000, ge=1, description="examples a forward (not identity)")
+    at: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="columns: random, EPOCH, final, zero, noise:SCALE, path:ALPHA, path:EPOCH:ALPHA, shuffle; "
+        "final is always one, it is the baseline; default: random and `checkpoints`",
+    )
+    checkpoints: list[int] | None = Field(None, description="columns; default: every checkpoint kept")
+    draws: int = Field(
+        3, ge=0, le=1000, description="cells per layer where random numbers are drawn; 0: no column 'random'"
+    )
+    norm_statistics: Literal["rewound", "kept", "reestimated"] = Field(
+        "rewound",
+        description="running statistics of BatchNorm: reset with their layer; kept as trained; or estimated anew "
+        "after the reset, wherever it changes a norm's input, on `norm_batches` batches",
+    )
+    norm_batches: int = Field(
+        NORM_BATCHES,
+        ge=1,
+        le=1_000_000,
+        description="with norm_statistics = 'reestimated': how many batches of train.batch_size training examples, "
+        "drawn at random without replacement, the same for every cell; fewer where the training set ends",
+    )
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = Field(
+        "fp32", description="arithmetic of the forwards: of the trained network and of every cell"
+    )
+    examples: int | None = Field(
+        None, ge=1, description="look at so many test examples at most, the first of the random order; default: all"
+    )
+    exact: bool = Field(False, description="every cell on all examples, not until it is decided (not identity)")
+    tolerance: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="how far above the trained network's error a robust layer may lie, as a fraction (not identity)",
+    )
+    evaluator: Literal["replay", "full"] = Field(
+        "replay", description="compute from the reset layer on, or the whole network for each cell (not identity)"
+    )
+    memory: str | None = Field(
+        None, description="how much the batches may take, such as '8GiB'; default: what is free (not identity)"
+    )
+    batch_size: int | None = Field(
+        None, ge=1, description="examples a forward; default: chosen from the memory (not identity)"
+    )
+
+    @field_validator("at", mode="before")
+    @classmethod
+    def _epochs_as_text(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        return [str(item) if type(item) is int else item for item in value]
+
+    @field_validator("memory")
+    @classmethod
+    def _size(cls, value: str | None) -> str | None:
+        if value is not None and not _bytes(value):
+            raise ValueError(
+                f"'{inert(value)}' is no size; write a number above 0 and one of {', '.join(UNITS)}, such as '8GiB'"
+            )
+        return value
 
     @model_validator(mode="after")
     def _check(self) -> "ProbeSection":
@@ -104,7 +166,28 @@ class ProbeSection(Section):
             raise ValueError("patterns: goes with granularity = 'patterns', and that with at least one pattern")
         if any(not patterns for patterns in self.patterns.values()):
             raise ValueError("patterns: every row needs at least one pattern")
+        if any(not patterns for patterns in self.joint):
+            raise ValueError("joint: every group needs at least one pattern")
+        if self.at is not None and self.checkpoints is not None:
+            raise ValueError("at: names all columns; leave probe.checkpoints out")
+        if self.norm_batches != NORM_BATCHES and self.norm_statistics != "reestimated":
+            raise ValueError("norm_batches: goes with norm_statistics = 'reestimated'")
         return self
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """`memory` in bytes, None where nothing is asked for."""
+        return None if self.memory is None else _bytes(self.memory)
+
+
+UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def _bytes(text: str) -> int:
+    """The size that `text` names, 0 if it names none."""
+    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([A-Za-z]+)", text)
+    units = {unit.lower(): size for unit, size in UNITS.items()}
+    return int(float(found[1]) * units.get(found[2].lower(), 0)) if found else 0
 
 
 class Spec(BaseModel):
@@ -120,28 +203,55 @@ class Spec(BaseModel):
 
     @model_validator(mode="after")
     def _columns_are_kept(self) -> "Spec":
-        for epoch in self.probe.checkpoints or ():
-            if epoch not in self.train.kept():
+        for column in self.columns():
+            if column.checkpoint is not None and column.checkpoint not in self.train.kept():
+                key = "checkpoints" if self.probe.at is None else "at"
                 raise ValueError(
-                    f"probe.checkpoints: {epoch} is not kept; train.checkpoints keeps {list(self.train.kept())}"
+                    f"probe.{key}: {column.checkpoint} is not kept; train.checkpoints keeps {list(self.train.kept())}"
                 )
         return self
 
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the heatmap, each once, in their order; the final checkpoint is always one: the baseline.
+
+        Raises ValueError for what names no column.
+        """
+        kept, probe = self.train.kept(), self.probe
+        baseline = Column(REINITIALISE, kept[-1])
+        if probe.at is None:
+            epochs = kept if probe.checkpoints is None else probe.checkpoints
+            drawn = [Column(RERANDOMISE, draws=probe.draws)] if probe.draws else []
+            chosen = [*drawn, *(Column(REINITIALISE, epoch) for epoch in epochs)]
+        else:
+            try:
+                chosen = [Column.parse(text, draws=probe.draws, final=kept[-1]) for text in probe.at]
+            except ColumnError as error:
+                raise ValueError(f"probe.at: {error}") from None
+            if any(column.drawn for column in chosen) and not probe.draws:
+                raise ValueError("probe.draws: is 0, and probe.at names columns that draw random numbers")
+        return tuple(sorted({*chosen, baseline}, key=lambda column: column.place))
+
     def probe_checkpoints(self) -> tuple[int, ...]:
-        """The columns of the heatmap; the final checkpoint is always one, it is the baseline."""
-        kept = self.train.kept()
-        chosen = self.probe.checkpoints
-        return kept if chosen is None else tuple(sorted({*chosen, kept[-1]}))
+        """The checkpoints among the columns, ascending, with the final one."""
+        epochs = (column.checkpoint for column in self.columns() if column.kind == REINITIALISE)
+        return tuple(epoch for epoch in epochs if epoch is not None)
 
     def resolved(self) -> dict[str, Any]:
         """Plain JSON values, every default written out."""
         value = self.model_dump(mode="json")
         value["train"]["checkpoints"] = list(self.train.kept())
+        if self.probe.at is not None:
+            value["probe"]["at"] = [column.label for column in self.columns()]
         return value
 
 
-# Where things are and how they are computed, not what: these may differ between two calls for one run.
-NOT_IDENTITY = {"run": {"name", "device"}, "data": {"root", "download"}, "probe": {"batch_size"}}
+# Where things are and how they are computed, not what: these may differ between two calls for one run. Of a probe also
+# how long it looks, and where robust ends: that changes which cells are finished, not what a number means.
+NOT_IDENTITY = {
+    "run": {"name", "device"},
+    "data": {"root", "download"},
+    "probe": {"batch_size", "memory", "evaluator", "exact", "tolerance"},
+}
 
 
 def identity(resolved: dict[str, Any], sections: tuple[str, ...]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..store import did_you_mean, inert
 from .errors import SpecError
-from .spec import Spec
+from .spec import NOT_IDENTITY, Spec
 
 SECTIONS = ("run", "model", "data", "train", "probe")
 
@@ -32,7 +33,9 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
         raise SpecError(f"{inert(str(path))} is not valid TOML: {error}.") from error
     places = {}
     for override in overrides:
-        places[_override(values, override)] = f"--set {override}"
+        key, value = parse_override(override)
+        _put(values, key, value, override)
+        places[key] = f"--set {override}"
     return make_spec(values, str(path), places)
 
 
@@ -45,7 +48,8 @@ def make_spec(values: dict[str, Any], origin: str = "spec", places: dict[str, st
         raise SpecError("\n".join(dict.fromkeys(lines))) from None
 
 
-def _override(values: dict[str, Any], override: str) -> str:
+def parse_override(override: str) -> tuple[str, Any]:
+    """`section.key=value` as the key and its value (TOML, or a bare word). Raises SpecError."""
     key, equals, text = override.partition("=")
     parts = [part.strip() for part in key.split(".")]
     if not equals or len(parts) < 2 or not all(parts):
@@ -54,20 +58,59 @@ def _override(values: dict[str, Any], override: str) -> str:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text  # a bare word is a string: no quotes are needed around it
+    return ".".join(parts), value
+
+
+def _put(values: dict[str, Any], key: str, value: Any, override: str) -> None:
+    *sections, last = key.split(".")
     table = values
-    for part in parts[:-1]:
+    for part in sections:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
             raise SpecError(f"--set {inert(override)}: '{inert(part)}' is no section.")
-    table[parts[-1]] = value
-    return ".".join(parts)
+    table[last] = value
+
+
+def stored_spec(stored: Mapping[str, Any], run: str, overrides: Mapping[str, Any]) -> Spec:
+    """The spec that was stored with a run, with some keys replaced: `{"probe.at": ["zero"]}`.
+
+    What a replaced key makes meaningless goes back to its default: `at` and `checkpoints` name the same columns, other
+    rows have other names, and only norm_statistics = 'reestimated' looks at batches.  Raises SpecError, also for keys
+    that may not change any more.
+    """
+    changeable = {section: keys for section, keys in NOT_IDENTITY.items() if section != "probe"}
+    for key in overrides:
+        section, _, name = key.partition(".")
+        if section != "probe" and (name == "name" or name not in changeable.get(section, ())):
+            allowed = sorted(f"{s}.{k}" for s, keys in changeable.items() for k in keys if k != "name")
+            raise SpecError(
+                f"'{inert(key)}' cannot change for a run that is trained; keys of probe can, and {', '.join(allowed)}."
+            )
+    values = deepcopy(dict(stored))
+    probe = values.setdefault("probe", {})
+    meaningless = {
+        "at": ["checkpoints"],
+        "checkpoints": ["at"],
+        "granularity": ["patterns", "layers", "joint"],
+        "norm_statistics": ["norm_batches"],
+    }
+    for key, others in meaningless.items():
+        if f"probe.{key}" in overrides and overrides[f"probe.{key}"] != probe.get(key):
+            for other in others:
+                probe.pop(other, None)
+    for key, value in overrides.items():
+        _put(values, key, value, key)
+    return make_spec(values, f"the spec stored with run '{run}'", dict.fromkeys(overrides, "the probe asked for"))
 
 
 def _explain(problem: Any, values: dict[str, Any], origin: str, places: dict[str, str]) -> str:
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location)
-    where = inert(next((place for k, place in places.items() if key == k or key.startswith(k + ".")), origin))
     kind, message = problem["type"], problem["msg"].removeprefix("Value error, ")
+    if kind == "value_error" and ":" in message and len(location) < 2:
+        # Our own checks of several keys name the key themselves.
+        key = ".".join([*location, message.partition(":")[0]])
+    where = inert(next((place for k, place in places.items() if key == k or key.startswith(k + ".")), origin))
     if kind == "extra_forbidden":
         known = _known_keys(location[:-1], values)
         hint = did_you_mean(location[-1], known)
@@ -77,8 +120,8 @@ def _explain(problem: Any, values: dict[str, Any], origin: str, places: dict[str
         what = "section" if len(location) == 1 else "key"
         return f"{where}: {what} '{key}' is missing."
     if kind == "value_error":
-        # Our own checks of several keys name the key themselves.
-        return f"{where}: {'.'.join([*location, message]) if location else message}."
+        said = message.rstrip(".")
+        return f"{where}: {inert(key)}: {said}." if len(location) > 1 else f"{where}: {'.'.join([*location, said])}."
     given = problem.get("input")
     allowed = re.findall(r"'([^']+)'", message) if kind == "literal_error" else []
     near = did_you_mean(str(given), allowed)

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 
 from ..store import LyrxError
 from .device import choose_device
@@ -70,6 +71,23 @@ class Team:
         box = [value]
         broadcast_object_list(box, from_process=0)
         return box[0]
+
+    def total(self, numbers: np.ndarray) -> np.ndarray:
+        """The sum of float64[...] over all processes, in each of them."""
+        if self.size == 1:
+            return numbers
+        summed = torch.from_numpy(np.ascontiguousarray(numbers, dtype=np.float64)).to(self.device)
+        torch.distributed.all_reduce(summed)
+        return summed.cpu().numpy()
+
+    def collect(self, value: T) -> list[T]:
+        """Every process's `value`, in each of them, by rank."""
+        return [value] if self.size == 1 else gather_object([value])
+
+    @property
+    def host(self) -> str:
+        """Where the first process can be reached."""
+        return os.environ.get("MASTER_ADDR", "127.0.0.1")
 
     def wait(self) -> None:
         """Until all processes are here."""

@@ -1,7 +1,8 @@
 """`lyrx worker`: measures cells on request, with models and data kept warm between requests.
 
 Speaks :mod:`.protocol` over its standard streams.  A thread reads requests, so that a cancel or a ping is heard during
-a measurement; the main thread measures.  Nothing but messages ever reaches standard output: whatever a library prints
+a measurement; the main thread measures.  What is asked for while it measures goes first: whoever presses a key does not
+wait for a whole plan.  Nothing but messages ever reaches standard output: whatever a library prints
 there is sent to standard error.
 """
 
@@ -12,11 +13,12 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..store import Cell, LyrxError, Probe, Run, Store
+from .errors import CancelledError, RestoreError
 from .protocol import (
     AcceptedEvent,
     CancelRequest,
@@ -39,7 +41,9 @@ from .protocol import (
 )
 
 if TYPE_CHECKING:
+    from .forwards import Fallback
     from .session import Session
+    from .sweep import Work
 
 WARM = 2
 """Sessions (a model and its data) kept ready at a time."""
@@ -57,6 +61,8 @@ class Worker:
         self._open: set[str] = set()  # ids that were asked for and not finished
         self._cancelled: set[str] = set()
         self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
+        self._working: list[Session] = []  # the outermost first
+        self._held: set[str] = set()  # runs whose writer's lock this process holds
 
     def run(self) -> None:
         """Until `quit` or the end of the requests."""
@@ -66,9 +72,25 @@ class Worker:
         from . import session as session
 
         while (request := self._waiting.get()) is not None:
-            self._probe(request)
-            self._open.discard(request.id)
-            self._cancelled.discard(request.id)
+            self._carry_out(request)
+        self._forget_all()
+
+    def _carry_out(self, request: ProbeRequest) -> None:
+        self._probe(request)
+        self._open.discard(request.id)
+        self._cancelled.discard(request.id)
+
+    def _carry_out_newer(self) -> None:
+        """What has been asked for in the meantime."""
+        while True:
+            try:
+                request = self._waiting.get_nowait()
+            except queue.Empty:
+                return
+            if request is None:
+                self._waiting.put(None)
+                return
+            self._carry_out(request)
 
     def _listen(self) -> None:
         # With nobody to tell, there is nobody to work for: the same as the end of the requests.
@@ -97,6 +119,7 @@ class Worker:
                 self._waiting.put(request)
 
     def _probe(self, request: ProbeRequest) -> None:
+        session = None
         try:
             run = Store.open(request.store).run(request.run)
             probe = run.probe(request.probe)
@@ -105,28 +128,48 @@ class Worker:
             session = self._session(run, probe)
             self._tell_device(session)
             # Without cells a request only warms up: it writes nothing, so it needs no lock.
-            with run.writing("worker") if cells else contextlib.nullcontext():
+            with self._writing(run) if cells else contextlib.nullcontext():
                 done = self._measure(request, session, cells)
             self._tell_device(session)
         except LyrxError as error:
+            if isinstance(error, RestoreError):
+                self._forget(session)
             self._send(FailedEvent(id=request.id, message=str(error)))
         except Exception as error:
             # A network, a driver or a library that fails must not end the worker: whoever asked is told.
-            self._sessions.clear()
+            self._forget(session)
             self._send(FailedEvent(id=request.id, message=f"{type(error).__name__}: {error}"))
         else:
             cancelled = done < len(cells) and request.id in self._cancelled
             self._send(FinishedEvent(id=request.id, done=done, cancelled=cancelled))
 
+    @contextlib.contextmanager
+    def _writing(self, run: Run) -> Iterator[None]:
+        """The run's writer's lock, which an interrupted request of this process may hold already."""
+        path = str(run.path.resolve())
+        if path in self._held:
+            yield
+            return
+        with run.writing("worker"):
+            self._held.add(path)
+            try:
+                yield
+            finally:
+                self._held.discard(path)
+
     def _wanted(self, request: ProbeRequest, probe: Probe) -> list[Cell]:
-        info = probe.info
-        known = set(info.all_cells())
+        """The cells asked for that are not known as well as asked for."""
+        from .looks import unfinished
+
+        known = set(probe.info.all_cells())
         cells = [from_wire(cell) for cell in dict.fromkeys(request.cells)]
         strange = [cell for cell in cells if cell not in known]
         if strange:
-            raise ProtocolError(f"probe {info.id} has no cell {list(to_wire(strange[0]))}.")
-        missing = set(probe.missing())
-        return [cell for cell in cells if request.again or cell in missing]
+            raise ProtocolError(f"probe {probe.info.id} has no cell {list(to_wire(strange[0]))}.")
+        if request.again or not cells:
+            return cells
+        rest = set(unfinished(probe, exact=request.exact))
+        return [cell for cell in cells if cell in rest]
 
     def _session(self, run: Run, probe: Probe) -> "Session":
         from .session import Session
@@ -134,59 +177,79 @@ class Worker:
         # The fingerprint is not enough: a run made anew by --fresh may have the same one.
         key = (str(run.path.resolve()), f"{probe.info.id} {run.info.created}")
         if key not in self._sessions:
-            while len(self._sessions) >= WARM:
-                self._sessions.popitem(last=False)
-            self._sessions[key] = Session(run, probe)
+            idle = [other for other, session in self._sessions.items() if session not in self._working]
+            while len(self._sessions) >= WARM and idle:
+                self._sessions.pop(idle.pop(0)).close()
+            self._sessions[key] = Session(run, probe, on_fallback=self._keep_fallback(probe))
         self._sessions.move_to_end(key)
         return self._sessions[key]
 
+    def _keep_fallback(self, probe: Probe) -> "Callable[[Fallback], None]":
+        def keep(fallback: "Fallback") -> None:
+            if fallback.row in {layer.name for layer in probe.info.layers}:
+                probe.write_fallback(fallback.row, fallback.kind, fallback.reason)
+
+        return keep
+
+    def _forget(self, session: "Session | None") -> None:
+        """A session that failed is not warm any more: the next request starts from the store."""
+        for key, other in list(self._sessions.items()):
+            if other is session:
+                del self._sessions[key]
+                other.close()
+
+    def _forget_all(self) -> None:
+        for session in list(self._sessions.values()):
+            self._forget(session)
+
     def _measure(self, request: ProbeRequest, session: "Session", cells: list[Cell]) -> int:
-        from .errors import CancelledError, RestoreError
+        failed: set[Cell] = set()
+
+        def fail(cell: Cell, error: LyrxError) -> None:
+            failed.add(cell)
+            self._send(FailedEvent(id=request.id, cell=to_wire(cell), message=str(error)))
 
         done = 0
-        for cell in cells:
-            if request.id in self._cancelled:
-                break
-            try:
-                measured = session.commit(cell, self._watch(request, session, cell, done, len(cells)))
-            except CancelledError:
-                break
-            except RestoreError:
-                self._sessions.clear()
-                raise
-            except LyrxError as error:
-                self._send(FailedEvent(id=request.id, cell=to_wire(cell), message=str(error)))
-                continue
-            done += 1
-            self._send(
-                CommittedEvent(id=request.id, cell=to_wire(cell), done=done, total=len(cells), seconds=measured.seconds)
+        if not cells:
+            return done
+        self._working.append(session)
+        # A cancel is no failure: `finished` says it.
+        with contextlib.suppress(CancelledError), _popping(self._working):
+            looks = session.measure(
+                cells,
+                exact=request.exact,
+                again=request.again,
+                after_cell=self._watch(request, session, len(cells)),
+                on_error=fail,
             )
+            for look in looks:
+                for cell, seconds in look.ended:
+                    if cell in failed:
+                        continue
+                    done += 1
+                    self._send(
+                        CommittedEvent(id=request.id, cell=to_wire(cell), done=done, total=len(cells), seconds=seconds)
+                    )
         return done
 
-    def _watch(
-        self, request: ProbeRequest, session: "Session", cell: Cell, done: int, total: int
-    ) -> Callable[[int], bool]:
-        """After each batch: say how far it is (not too often), and whether to stop."""
+    def _watch(self, request: ProbeRequest, session: "Session", total: int) -> "Callable[[Work, int], None]":
+        """After each batch of each cell: let newer requests go first, say how far it is, stop if told to."""
         told = time.perf_counter()
 
-        def after_batch(seen: int) -> bool:
+        def after_cell(work: "Work", seen: int) -> None:
             nonlocal told
+            self._carry_out_newer()
             now = time.perf_counter()
             if now - told > _TELL_EVERY:
                 told = now
+                cell = to_wire(work.key)
                 self._send(
-                    ProgressEvent(
-                        id=request.id,
-                        cell=to_wire(cell),
-                        done=done,
-                        total=total,
-                        examples=seen,
-                        of=session.examples,
-                    )
+                    ProgressEvent(id=request.id, cell=cell, done=0, total=total, examples=seen, of=session.examples)
                 )
-            return request.id in self._cancelled
+            if request.id in self._cancelled:
+                raise CancelledError("the measurement was cancelled.")
 
-        return after_batch
+        return after_cell
 
     def _tell_device(self, session: "Session") -> None:
         from .device import device_state
@@ -198,6 +261,14 @@ class Worker:
         with self._sending:
             self._events.write(encode(event))
             self._events.flush()
+
+
+@contextlib.contextmanager
+def _popping(working: "list[Session]") -> Iterator[None]:
+    try:
+        yield
+    finally:
+        working.pop()
 
 
 def main() -> int:

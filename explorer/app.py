@@ -20,6 +20,7 @@ from .screens.feed import Table, TableFeed
 from .screens.heatmap import HeatmapScreen
 from .screens.measuring import Measuring, ProbeKey
 from .screens.runs import RunsScreen
+from .widgets.heatmap import Heatmap
 
 POLL_SECONDS = 1.0
 
@@ -85,14 +86,18 @@ class LyrxApp(App[int]):
             await self.switch_screen(RunsScreen(self._feed, self._first))
 
     def _changed(self, key: ProbeKey | None) -> None:
-        for screen in self.screen_stack:
-            if isinstance(screen, HeatmapScreen) and key in (None, screen.key):
+        for screen in self._heatmaps():
+            if key in (None, screen.key):
                 screen.refresh_marks()
 
     def _committed(self, key: ProbeKey) -> None:
-        for screen in self.screen_stack:
-            if isinstance(screen, HeatmapScreen) and screen.key == key:
+        for screen in self._heatmaps():
+            if screen.key == key:
                 screen.read()
+
+    def _heatmaps(self) -> list[HeatmapScreen]:
+        """The screens with a heatmap. While the app ends, a screen stays a moment longer than what is on it."""
+        return [screen for screen in self.screen_stack if isinstance(screen, HeatmapScreen) and screen.query(Heatmap)]
 
     async def on_unmount(self) -> None:
         await self.measuring.close()

@@ -1,8 +1,9 @@
-"""The command line: `lyrx batch | ls | show | explore | check | worker`.
+"""The command line: `lyrx batch | probe | ls | show | explore | check | worker`.
 
 Whatever needs torch is imported inside its command, so that the others start at once.
 """
 
+import contextlib
 import functools
 import io
 import os
@@ -16,7 +17,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from ..store import LyrxError, Store, inert
+from ..store import LyrxError, Probe, Run, Store, inert
 
 app = typer.Typer(
     help="Which layers of a trained network matter? Put one back, keep the rest, measure the error.",
@@ -51,6 +52,8 @@ StoreOption = Annotated[
     ),
 ]
 
+ExactOption = Annotated[bool, typer.Option("--exact", help="Every cell on all examples, not only until it is decided.")]
+
 
 def store_path(given: Path | None) -> Path:
     """The store that a command works on: `--store`, then LYRX_STORE, then ./lyrx.zarr."""
@@ -83,7 +86,7 @@ def _command(function: F) -> F:
         except BrokenPipeError:
             # The reader of a pipe has gone (`lyrx show | head`). Nothing is wrong, and nobody to tell.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            if function.__name__ != "batch":
+            if function.__name__ not in ("batch", "probe"):
                 raise typer.Exit(0) from None
             _complain(
                 "nobody reads the output any more. What was finished is kept; the same command goes on from there."
@@ -126,12 +129,14 @@ def batch(
         typer.Option("--set", metavar="KEY=VALUE", help="Override a key of every spec, such as train.epochs=10."),
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove these runs first and start them anew.")] = False,
+    exact: ExactOption = False,
 ) -> None:
     """Train and probe, headless. Run again, it goes on where it stopped."""
     signal.signal(signal.SIGTERM, _interrupt)
     from ..engine.specfile import load_spec
 
-    loaded = [load_spec(path, set_ or ()) for path in specs]
+    overrides = [*(set_ or ()), *(["probe.exact=true"] if exact else [])]
+    loaded = [load_spec(path, overrides) for path in specs]
 
     from .batchview import batch_view
 
@@ -145,6 +150,97 @@ def batch(
 
 def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
+
+
+@app.command()
+@_command
+def probe(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A trained run of the store.", show_default=False)],
+    store: StoreOption = None,
+    layers: Annotated[
+        list[str] | None,
+        typer.Option("--layers", metavar="PATTERN", help="Only rows whose name matches (*, ?, []); may be repeated."),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            metavar="LIST",
+            help="Columns, comma separated: random, EPOCH, final, zero, noise:SCALE, path:ALPHA, path:EPOCH:ALPHA, "
+            "shuffle. The trained network is always among them.",
+            show_default=False,
+        ),
+    ] = None,
+    joint: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--joint",
+            metavar="GROUP",
+            help="A row that resets several at once: their patterns, comma separated; may be repeated.",
+        ),
+    ] = None,
+    granularity: Annotated[
+        str | None, typer.Option(help="What a row is: layer, module or block.", show_default=False)
+    ] = None,
+    draws: Annotated[
+        int | None, typer.Option(help="Cells per layer where random numbers are drawn.", show_default=False)
+    ] = None,
+    exact: ExactOption = False,
+    precision: Annotated[str | None, typer.Option(help="fp32, tf32, bf16 or fp16.", show_default=False)] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(help="How far above the trained network's error robust ends, as a fraction.", show_default=False),
+    ] = None,
+    evaluator: Annotated[
+        str | None,
+        typer.Option(help="replay (from the reset layer on) or full (the whole network).", show_default=False),
+    ] = None,
+    examples: Annotated[
+        int | None, typer.Option(help="Look at so many test examples at most.", show_default=False)
+    ] = None,
+    norms: Annotated[
+        str | None,
+        typer.Option(help="BatchNorm's running statistics: rewound, kept or reestimated.", show_default=False),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other key of the probe, such as probe.memory=8GiB."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, and the progress on standard error.")
+    ] = False,
+) -> None:
+    """Probe a trained run in another way. What is not said is as in the run's spec. Run again, it goes on."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    path = store_path(store)
+    opened = Store.open(path).run(run)
+    from ..engine.specfile import parse_override
+
+    said = {
+        "layers": layers,
+        "at": None if at is None else at.split(","),
+        "joint": joint and [[pattern.strip() for pattern in group.split(",")] for group in joint],
+        "granularity": granularity,
+        "draws": draws,
+        "exact": exact or None,
+        "precision": precision,
+        "tolerance": tolerance,
+        "evaluator": evaluator,
+        "examples": examples,
+        "norm_statistics": norms,
+    }
+    overrides = dict(map(parse_override, set_ or ()))
+    overrides |= {f"probe.{key}": value for key, value in said.items() if value not in (None, [])}
+
+    from .batchview import batch_view
+    from .progress import Lines
+
+    with contextlib.nullcontext(Lines(sys.stderr)) if as_json else batch_view(path, quiet=not _leads()) as view:
+        from ..engine.batch import run_probe
+
+        probed = run_probe(path, opened.name, overrides, observer=view)
+    if as_json and _leads():
+        _print_json(opened, probed)
 
 
 @app.command("ls")
@@ -175,18 +271,24 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show a run's heatmap as text."""
+    opened = Store.open(store_path(store)).run(run)
+    if as_json:
+        _print_json(opened, opened.probe(probe))
+        return
+    from .picture import take_picture
+    from .show import print_heatmap
+
+    picture = take_picture(opened, opened.probe(probe))
+    print_heatmap(picture, metric.value)
+    _end_with(picture.problems)
+
+
+def _print_json(run: Run, probe: Probe) -> None:
+    from .jsonout import dumps, picture_json
     from .picture import take_picture
 
-    opened = Store.open(store_path(store)).run(run)
-    picture = take_picture(opened, opened.probe(probe))
-    if as_json:
-        from .jsonout import dumps, picture_json
-
-        print(dumps(picture_json(picture)))
-    else:
-        from .show import print_heatmap
-
-        print_heatmap(picture, metric.value)
+    picture = take_picture(run, probe)
+    print(dumps(picture_json(picture)))
     _end_with(picture.problems)
 
 

@@ -7,7 +7,7 @@ import json
 import math
 from typing import Any
 
-from ..store import Run
+from ..store import Progress, Run
 from .picture import CellSummary, Picture
 
 
@@ -41,10 +41,9 @@ def picture_json(picture: Picture) -> dict[str, Any]:
         "layers": picture.layer_names,
         "columns": [column.to_json() for column in picture.columns],
         "cells": [
-            _cell(layer, column, cell)
-            for (layer, column), cell in sorted(
-                (place, cell) for place, cell in picture.cells.items() if place[0] is not None and cell.measured
-            )
+            _cell(layer, column, cell, picture)
+            for (layer, column), cell in sorted(picture.cells.items(), key=lambda item: (item[0][0] or 0, item[0][1]))
+            if layer is not None and cell.measured
         ],
         "distances": {
             "l2": _distances(picture, 0),
@@ -55,10 +54,24 @@ def picture_json(picture: Picture) -> dict[str, Any]:
         "tolerance": picture.tolerance,
         "skipped": list(picture.probe.skipped),
         "problems": [str(problem) for problem in picture.problems],
+        "exact": picture.exact,
+        "precision": picture.probe.settings.get("precision", "fp32"),
+        "fallbacks": [fallback.__dict__ for fallback in picture.fallbacks],
+        "joint": {layer.name: list(layer.joint) for layer in picture.probe.layers if layer.joint},
+        "progress": _progress(picture.progress),
     }
 
 
-def _cell(layer: int | None, column: int, cell: CellSummary) -> dict[str, Any]:
+def _progress(progress: Progress) -> dict[str, Any]:
+    return {
+        "cells": progress.total,
+        "measured": progress.committed,
+        "exact": progress.exact,
+        "widest": progress.widest,
+    }
+
+
+def _cell(layer: int, column: int, cell: CellSummary, picture: Picture) -> dict[str, Any]:
     value: dict[str, Any] = {
         "layer": layer,
         "column": column,
@@ -69,7 +82,11 @@ def _cell(layer: int | None, column: int, cell: CellSummary) -> dict[str, Any]:
         "agreement": cell.agreement,
         "n": cell.n,
         "exact": cell.exact,
+        "verdict": picture.verdict(layer, column),
+        "evaluator": cell.evaluator or None,
     }
+    if cell.reason:
+        value["reason"] = cell.reason
     if cell.expected > 1:
         value["spread"] = cell.spread
         value["draws"] = [
@@ -102,9 +119,10 @@ def run_json(run: Run) -> dict[str, Any]:
     """One line of `lyrx ls`. `layers` and `checkpoints` count; `error` is that of the last finished epoch."""
     probes = run.probes()
     epochs, _ = run.history.read()
+    progress = probes[-1].progress() if probes else Progress(0, 0, 0, None)
     return {
         "name": run.name,
-        "status": run.status(),
+        "status": run.status_of(complete=bool(probes) and progress.committed == progress.total),
         "model": run.info.model,
         "data": run.info.data,
         "layers": len(probes[-1].info.layers) if probes else 0,
@@ -112,6 +130,7 @@ def run_json(run: Run) -> dict[str, Any]:
         "error": _number(epochs[-1].test_error) if epochs else None,
         "epoch": epochs[-1].epoch if epochs else None,
         "epochs": run.info.epochs,
+        "progress": _progress(progress),
     }
 
 

@@ -46,12 +46,20 @@ def show(store: Store, rows: Sequence[dict[str, Any]], console: Console | None =
         error = facts["error"]
         table.add_row(
             # Text, not str: what comes from a file is never read as markup.
-            *(Text(inert(str(facts[key]))) for key in ("name", "status", "model", "data")),
+            *(Text(inert(str(text))) for text in (facts["name"], _state(facts), facts["model"], facts["data"])),
             *(str(facts[key]) for key in ("layers", "checkpoints")),
             f"{facts['epoch'] if facts['epoch'] is not None else '–'}/{facts['epochs']}",
             "–" if error is None else f"{100 * error:.2f} %",
         )
     console.print(table)
+
+
+def _state(facts: dict[str, Any]) -> str:
+    """The run's status; of a complete one also how exact its picture is."""
+    progress = facts["progress"]
+    if facts["status"] != "complete" or progress["exact"] == progress["cells"]:
+        return facts["status"]
+    return f"complete, {progress['exact']}/{progress['cells']} exact"
 
 
 def show_report(report: Report) -> None:
@@ -60,6 +68,10 @@ def show_report(report: Report) -> None:
         print(f"swept {inert(str(path))}")
     for path in report.kept:
         print(f"left alone, perhaps still in use: {inert(str(path))}")
+    for path in report.mended:
+        print(f"written anew from its commit record: {inert(str(path))}")
+    for path in report.unsettled:
+        print(f"not yet as committed, while a live process writes: {inert(str(path))}")
     for problem in report.damaged:
         print(f"damaged: {inert(str(problem))}")
     state = f"{len(report.damaged)} damaged" if report.damaged else "all whole"

@@ -4,17 +4,26 @@ The text heatmap, the JSON and the app are three views of this one thing.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
-from typing import Literal
+from typing import Any
 
-from ..store import REINITIALISE, Column, EpochMetrics, Estimate, LyrxError, Probe, ProbeInfo, Run
+from ..store import (
+    REINITIALISE,
+    Cell,
+    Column,
+    EpochMetrics,
+    Estimate,
+    Fallback,
+    LyrxError,
+    Probe,
+    ProbeInfo,
+    Progress,
+    Run,
+)
 from ..store.run import RunInfo, Status
-
-Verdict = Literal["critical", "robust", "undecided"]
-
-DEFAULT_TOLERANCE = 0.05
+from ..store.verdict import DEFAULT_TOLERANCE, Verdict, verdict
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,10 @@ class CellSummary:
     expected: int
     damaged: bool = False
     """A draw was committed and cannot be trusted any more: there is no number to show."""
+    evaluator: str = ""
+    """How its draws were computed: 'replay', 'full', 'baseline', or several with '+' between; empty if not said."""
+    reason: str = ""
+    """Why not by replay, where that is known."""
 
     @property
     def measured(self) -> bool:
@@ -136,6 +149,10 @@ class Picture:
     """Epochs whose checkpoints are in the store."""
     problems: Sequence[LyrxError] = field(default_factory=tuple)
     """What was damaged and is therefore not shown."""
+    progress: Progress = field(default_factory=lambda: Progress(0, 0, 0, None))
+    """How many cells (draws) are committed, and how exact they are."""
+    fallbacks: Sequence[Fallback] = ()
+    """Layers that are measured by full forwards, and why."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -168,27 +185,32 @@ class Picture:
         """The number a place is coloured by, or None where there is none."""
         if metric in ("l2", "linf"):
             checkpoint = self.columns[column].checkpoint
-            if layer is None or checkpoint not in self.distances:
+            known = self.columns[column].kind == REINITIALISE and checkpoint in self.distances
+            if layer is None or checkpoint is None or not known:
                 return None
             return self.distances[checkpoint][metric == "linf"][layer]
         cell = self.cell(layer, column)
         return getattr(cell, metric) if cell and cell.measured else None
 
     def verdict(self, layer: int, column: int) -> Verdict | None:
-        """Critical: the whole interval lies above baseline + tolerance. Robust: it lies below."""
+        """What a cell's interval says about its layer, or None while there is nothing to go by."""
         cell, baseline = self.cell(layer, column), self.baseline
         if cell is None or not cell.measured or baseline is None:
             return None
-        limit = baseline.error + self.tolerance
-        return "critical" if cell.low > limit else "robust" if cell.high <= limit else "undecided"
+        return verdict(cell.low, cell.high, baseline.error, self.tolerance)
+
+    @property
+    def exact(self) -> bool:
+        """Whether every cell is committed, and saw all examples."""
+        return self.progress.exact == self.progress.total
 
     def missing(self) -> int:
         """How many cells (draws) are still to be measured, the whole network's row included."""
-        return self.wanted() - sum(len(cell.draws) for cell in self.cells.values())
+        return self.wanted() - self.progress.committed
 
     def wanted(self) -> int:
         """How many cells (draws) the probe has in all."""
-        return len(self.probe.all_cells())
+        return self.progress.total
 
 
 def take_picture(run: Run, probe: Probe | None = None) -> Picture:
@@ -196,21 +218,22 @@ def take_picture(run: Run, probe: Probe | None = None) -> Picture:
     probe = probe or run.probe()
     info = probe.info
     results = probe.results()
-    draws: dict[tuple[int | None, int], list[Estimate]] = {}
-    for cell, estimate in sorted(results.estimates.items(), key=lambda item: item[0].draw):
-        draws.setdefault((cell.layer, cell.column), []).append(estimate)
+    draws: dict[tuple[int | None, int], list[Cell]] = {}
+    for cell in sorted(results.estimates, key=lambda cell: cell.draw):
+        draws.setdefault((cell.layer, cell.column), []).append(cell)
     broken = {(cell.layer, cell.column) for cell in results.damaged_cells}
     history, damaged = run.history.read()
-    missing = any(cell not in results.estimates for cell in info.all_cells())
+    progress = Progress.of(info, results.estimates)
     return Picture(
         run=run.info,
         probe=info,
-        status=run.status_of(complete=not missing),
+        status=run.status_of(complete=progress.committed == progress.total),
         cells={
             place: CellSummary(
-                tuple(draws.get(place, ())),
+                tuple(results.estimates[cell] for cell in draws.get(place, ())),
                 1 if place[0] is None else info.columns[place[1]].draws,
-                damaged=place in broken,
+                place in broken,
+                *_evaluated([results.records[cell] for cell in draws.get(place, ())]),
             )
             for place in draws.keys() | broken
         },
@@ -218,4 +241,13 @@ def take_picture(run: Run, probe: Probe | None = None) -> Picture:
         history=history,
         committed=run.checkpoints.committed(),
         problems=(*results.damaged, *damaged),
+        progress=progress,
+        fallbacks=tuple(probe.fallbacks()),
     )
+
+
+def _evaluated(records: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """(how, why not by replay) of the draws with these commit records."""
+    how = dict.fromkeys(str(record["evaluator"]) for record in records if record.get("evaluator"))
+    why = next((str(record["reason"]) for record in records if record.get("reason")), "")
+    return "+".join(how), why

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from ..store import inert
 
 _NAMED = 6  # skipped modules named before it says how many more there are
-_CELL_LINES_EVERY = 5.0  # seconds between two lines about cells
+_LINES_EVERY = 5.0  # seconds between two lines about a probe
 
 
 def _percent(fraction: float) -> str:
@@ -43,12 +43,36 @@ def _skipped(event: Any) -> str:
     return f"; in no layer: {', '.join(names[:_NAMED])}{more}"
 
 
+def _first_picture(event: Any) -> str:
+    done = f"; all finished, {event.decided:,} decided" if event.finished >= event.todo else ""
+    return f"first whole picture after {event.seconds:.1f} s: {event.cells:,} cells, {event.seen:,} examples{done}"
+
+
+def _fell_back(event: Any) -> str:
+    which = f" ({event.kind})" if event.kind else ""
+    return f"{event.layer}{which} is measured by full forwards: {event.reason}"
+
+
+class _Fallbacks:
+    """The first few layers that fall back are told one by one; the heatmap's last line names them all."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def text(self, event: Any) -> str | None:
+        self._count += 1
+        if self._count > _NAMED:
+            return "more layers are measured by full forwards" if self._count == _NAMED + 1 else None
+        return _fell_back(event)
+
+
 class Lines:
     """Plain lines with a time, for logs and pipes."""
 
     def __init__(self, out: TextIO):
         self._out = out
         self._told = 0.0
+        self._fallbacks = _Fallbacks()
 
     def __enter__(self) -> "Lines":
         return self
@@ -76,16 +100,30 @@ class Lines:
                     f"{m.seconds:.2f} s{kept}"
                 )
             case "ProbeOpened":
-                return f"probe {event.probe}: {event.todo} of {event.total} cells to measure"
-            case "CellCommitted":
-                now = time.monotonic()
-                if event.done < event.todo and now - self._told < _CELL_LINES_EVERY:
-                    return None
-                self._told = now
-                return f"cell {event.done}/{event.todo}: {event.layer}, {event.column}: error {_percent(event.error)}"
+                self._fallbacks = _Fallbacks()
+                return f"probe {event.probe}: {event.todo:,} of {event.total:,} cells to measure"
+            case "PictureSharpened":
+                return self._sharpened(event)
+            case "LayerFellBack":
+                return self._fallbacks.text(event)
             case "RunClosed":
                 return f"complete, {event.seconds:.1f} s" if event.worked else "complete already, nothing to do"
         return None
+
+    def _sharpened(self, event: Any) -> str | None:
+        now = time.monotonic()
+        if event.round == 1:
+            self._told = now
+            return _first_picture(event)
+        if event.finished < event.todo and now - self._told < _LINES_EVERY:
+            return None
+        self._told = now
+        return (
+            f"{event.finished:,} of {event.todo:,} cells finished, {event.decided:,} decided; the others have seen "
+            f"{event.seen:,} of {event.of:,} examples, {event.seconds:.1f} s"
+            if event.finished < event.todo
+            else f"all {event.todo:,} cells finished, {event.decided:,} decided, {event.seconds:.1f} s"
+        )
 
 
 class Bars:
@@ -105,6 +143,7 @@ class Bars:
             expand=True,
         )
         self._task: TaskID | None = None
+        self._fallbacks = _Fallbacks()
 
     def __enter__(self) -> "Bars":
         self._progress.start()
@@ -125,11 +164,16 @@ class Bars:
                 m = event.metrics
                 self._advance(m.epoch, f"epoch {m.epoch}/{event.epochs}", f"error {_percent(m.test_error)}")
             case "ProbeOpened":
+                self._fallbacks = _Fallbacks()
                 self._begin(f"probe {escape(inert(event.run))}", event.todo, 0)
-            case "CellCommitted":
-                layer = inert(event.layer)
-                shown = layer if len(layer) <= 20 else f"…{layer[-19:]}"
-                self._advance(event.done, f"cell {event.done}/{event.todo}", escape(f"{shown} {event.column}"))
+            case "PictureSharpened":
+                if event.round == 1:
+                    self._say(event.run, _first_picture(event))
+                seen = f"{event.seen:,} of {event.of:,} examples"
+                self._advance(event.finished, f"cell {event.finished}/{event.todo}", seen)
+            case "LayerFellBack":
+                if text := self._fallbacks.text(event):
+                    self._say(event.run, escape(inert(text)))
             case "RunClosed":
                 self._end()
                 done = f"complete in {event.seconds:.1f} s" if event.worked else "complete already, nothing to do"

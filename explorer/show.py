@@ -11,12 +11,14 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.style import Style
 from rich.text import Text
 
-from ..store import RERANDOMISE, inert
+from ..store import REINITIALISE, Fallback, inert
+from ..store.verdict import Verdict
 from . import ramp
-from .picture import METRICS, CellSummary, Picture, Verdict
+from .picture import METRICS, CellSummary, Picture
 from .widgets.marks import MARKS, WORDS, Place, State, place
+from .words import REINITIALISED, deed, judged, meanings, over_checkpoints
 
-CELL, RANDOM_CELL, GAP = 6, 10, 1
+CELL, DRAWN_CELL, GAP = 6, 10, 1
 NETWORK = "whole network"
 _NAMED = 12  # layers named in the summary before it says how many more
 _DIM = Style(dim=True)
@@ -61,22 +63,49 @@ def baseline_text(picture: Picture) -> str:
 def state_text(picture: Picture) -> str:
     """The run's state, with how far it is."""
     if picture.status == "complete":
-        return "complete"
+        progress = picture.progress
+        return "complete" if picture.exact else f"complete, {progress.exact:,}/{progress.total:,} cells exact"
     epochs = picture.history[-1].epoch if picture.history else 0
     if picture.run.checkpoints[-1] not in picture.committed:
         return f"{picture.status}, epoch {epochs} of {picture.run.epochs}"
     return f"{picture.status}, {picture.wanted() - picture.missing():,}/{picture.wanted():,} cells"
 
 
+def precision_text(picture: Picture) -> str:
+    """How exact the picture is: how many cells saw all examples, and how wide the widest other interval is."""
+    progress = picture.progress
+    if not progress.committed:
+        return ""
+    text = f"{progress.exact:,} of {progress.total:,} cells exact" if not picture.exact else (
+        f"all {progress.total:,} cells exact")  # fmt: skip
+    if progress.committed < progress.total:
+        text += f", {progress.total - progress.committed:,} not measured"
+    if progress.widest is not None:
+        text += f"; widest interval ±{100 * progress.widest:.1f} points"
+    return text
+
+
+def fallback_text(fallbacks: Sequence[Fallback]) -> str:
+    """Which layers are not replayed and why, those of one reason together; empty if all are."""
+    by_reason: dict[str, dict[str, list[str]]] = {}
+    for fallback in fallbacks:
+        by_reason.setdefault(fallback.reason, {}).setdefault(fallback.layer, []).append(fallback.kind)
+    parts = []
+    for reason, layers in by_reason.items():
+        names = [inert(name) + (f" [{', '.join(kinds)}]" if all(kinds) else "") for name, kinds in layers.items()]
+        parts.append(f"{_list(names)} ({inert(reason)})")
+    return f"measured by full forwards: {'; '.join(parts)}" if parts else ""
+
+
 class _Heatmap:
     def __init__(self, picture: Picture, metric: str, width: int | None):
         self.picture, self.metric, self.width = picture, metric, width
         self.scale = ramp.scale(picture, metric)
-        draws = max((column.draws for column in picture.columns), default=1)
-        self.spread = metric == "error" and draws > 1
+        self._room = 0
+        self.spread = metric == "error" and any(column.draws > 1 for column in picture.columns)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = self.width or options.max_width
+        width = self._room = self.width or options.max_width
         colour = console.color_system is not None and not console.no_color
         for line in self._title():
             yield Text.assemble(*line, overflow="fold")
@@ -86,6 +115,7 @@ class _Heatmap:
         yield Text()
         yield from self._legend(colour)
         yield from self._summary()
+        yield from self._precision()
 
     def _title(self) -> Iterator[list[tuple[str, Style]]]:
         run = self.picture.run
@@ -99,65 +129,70 @@ class _Heatmap:
         return max(len(NETWORK), min(longest, width // 3))
 
     def _width_of(self, column: int) -> int:
-        random = self.picture.columns[column].kind == RERANDOMISE
-        return RANDOM_CELL if random and self.spread else CELL
+        head = self.picture.columns[column]
+        return max(DRAWN_CELL if self.spread and head.draws > 1 else CELL, len(head.label) + 1)
 
     def _groups(self, width: int) -> list[list[int]]:
         """Columns that fit side by side."""
         groups: list[list[int]] = []
         left = 0
         for column in range(len(self.picture.columns)):
-            need = self._width_of(column)
+            need = self._width_of(column) + (self._gap(column) if groups else 0)
             if not groups or left < need:
                 groups.append([])
-                left = width - self._name_width(width) - 1 - GAP
+                left = width - self._name_width(width) - 1
+                need = self._width_of(column)
             groups[-1].append(column)
             left -= need
         return groups
 
-    def _group(self, group: Sequence[int], names: int) -> Iterator[Text]:
+    def _gap(self, column: int) -> int:
+        """Blanks before a column that is not the first of its line: they set kinds apart."""
         columns = self.picture.columns
-        heading = Text(" " * (names + 1))
-        heads = Text(" " * (names + 1))
-        said = False
-        for position, column in enumerate(group):
-            gap = self._gap(group, position)
-            random = columns[column].kind == RERANDOMISE
-            if not random and not said:
-                heading.append(" " * (heads.cell_len + gap - heading.cell_len))
-                heading.append("re-initialised at checkpoint", _DIM)
-                said = True
-            heads.append(" " * gap)
-            width = self._width_of(column)
-            heads.append(columns[column].label.center(width) if random else _right(columns[column].label, width), _BOLD)
-        yield heading
-        yield heads
-        for layer, name in enumerate(self.picture.layer_names):
-            yield self._row(layer, Text(shorten(name, names)), group, names)
-        yield Text()
-        yield self._row(None, Text(NETWORK, _DIM), group, names)
+        return GAP if column and columns[column - 1].kind != columns[column].kind else 0
 
-    def _gap(self, group: Sequence[int], position: int) -> int:
-        before = self.picture.columns[group[position - 1]] if position else None
-        return GAP if before and before.kind == RERANDOMISE else 0
+    def _group(self, group: Sequence[int], names: int) -> Iterator[Text]:
+        columns, layers = self.picture.columns, self.picture.probe.layers
+        heads = Text(" " * (names + 1))
+        start, end = None, 0
+        for position, column in enumerate(group):
+            heads.append(" " * (self._gap(column) if position else 0))
+            if columns[column].kind == REINITIALISE:
+                start = heads.cell_len if start is None else start
+            width, label = self._width_of(column), columns[column].label
+            heads.append(label.center(width) if columns[column].drawn else _right(label, width), _BOLD)
+            if columns[column].kind == REINITIALISE:
+                end = heads.cell_len
+        if start is not None:
+            # Nothing stands to the right of a line's last columns: their title may be wider than they are.
+            room = len(REINITIALISED[0]) if end == heads.cell_len else end - start
+            room = min(room, max(end, self._room) - start)
+            yield Text.assemble(" " * start, (over_checkpoints(room), _DIM))
+        yield heads
+        for layer, info in enumerate(layers):
+            if info.joint and layer and not layers[layer - 1].joint:
+                yield Text()
+            yield self._row(layer, Text(shorten(info.name, names)), group, names)
+        if any(columns[column].kind == REINITIALISE for column in group):
+            yield Text()
+            yield self._row(None, Text(NETWORK, _DIM), group, names)
 
     def _row(self, layer: int | None, name: Text, group: Sequence[int], names: int) -> Text:
         row = name
         row.append(" " * (names + 1 - row.cell_len))
         for position, column in enumerate(group):
-            row.append(" " * self._gap(group, position))
+            row.append(" " * (self._gap(column) if position else 0))
             found = place(self.picture, self.metric, layer, column)
             text = found.text(self.metric, CELL - 1)
-            text += self._spread(self.picture.cell(layer, column), found, column)
+            text += self._spread(self.picture.cell(layer, column), found)
             width = self._width_of(column)
             row.append(_right(text, width) if found.value is not None else text.center(width), self._style(found))
         row.rstrip()
         row.no_wrap = True
         return row
 
-    def _spread(self, cell: CellSummary | None, found: Place, column: int) -> str:
-        random = self.picture.columns[column].kind == RERANDOMISE
-        if not (self.spread and random and cell and found.value is not None and cell.spread is not None):
+    def _spread(self, cell: CellSummary | None, found: Place) -> str:
+        if not (self.spread and cell and found.value is not None and cell.spread is not None):
             return ""
         return f"±{100 * cell.spread:.1f}"
 
@@ -177,31 +212,37 @@ class _Heatmap:
             legend.append("…")
         legend.append(f" {high}")
         yield legend
-        states = (State.MISSING, State.PARTIAL, State.DAMAGED)
+        states = (State.MISSING, State.ESTIMATE, State.DAMAGED)
         yield Text("   ".join(f"{MARKS[state]} {WORDS[state]}" for state in states), _DIM)
-        if self.spread:
-            draws = max(column.draws for column in self.picture.columns)
-            yield Text(f"random: re-randomised, mean ± standard deviation of {draws} draws", _DIM)
+        for line in meanings(self.picture.columns, spread=self.spread):
+            yield Text(line, _DIM)
 
     def _summary(self) -> Iterator[Text]:
-        """Which layers matter, judged at the first checkpoint."""
+        """Which layers matter."""
         picture = self.picture
-        first = next((i for i, column in enumerate(picture.columns) if column.kind != RERANDOMISE), None)
-        if first is None:
-            return
-        verdicts: dict[Verdict, list[str]] = {"critical": [], "robust": [], "undecided": []}
-        for layer, name in enumerate(picture.layer_names):
-            if verdict := picture.verdict(layer, first):
-                verdicts[verdict].append(inert(name))
-        if not any(verdicts.values()):
-            return
-        label = picture.columns[first].label
-        yield Text()
-        tolerance = f"robust: at most {100 * picture.tolerance:g} points above the trained network"
-        yield Text(f"At checkpoint {label} ({tolerance}):")
-        for verdict, names in verdicts.items():
-            if names:
-                yield Text.assemble((f"{verdict:<11}", _BOLD), _list(names))
+        said = False
+        for column in judged(picture.columns):
+            verdicts: dict[Verdict, list[str]] = {"critical": [], "robust": [], "undecided": []}
+            for layer, name in enumerate(picture.layer_names):
+                if verdict := picture.verdict(layer, column):
+                    verdicts[verdict].append(inert(name))
+            if not any(verdicts.values()):
+                continue
+            what = deed(picture.columns[column])
+            tolerance = f" (robust: at most {100 * picture.tolerance:g} points above the trained network)"
+            yield Text()
+            yield Text(f"{what[0].upper()}{what[1:]}{'' if said else tolerance}:")
+            said = True
+            for verdict, names in verdicts.items():
+                if names:
+                    yield Text.assemble((f"{verdict:<11}", _BOLD), _list(names))
+
+    def _precision(self) -> Iterator[Text]:
+        lines = [text for text in (precision_text(self.picture), fallback_text(self.picture.fallbacks)) if text]
+        if lines:
+            yield Text()
+            for line in lines:
+                yield Text(line[0].upper() + line[1:])
 
 
 def _right(text: str, width: int) -> str:

@@ -4,7 +4,9 @@ The layout is described in :mod:`lyrx.store.layout` and, for readers without lyr
 Importing this package imports neither zarr nor numpy: reading tables and heatmaps needs neither.
 """
 
+from .baseline import Baseline
 from .checkpoints import CheckpointError, Checkpoints
+from .columns import DRAWN, NOISE, PATH, REINITIALISE, RERANDOMISE, SHUFFLE, ZERO, Column, ColumnError
 from .errors import (
     DamagedError,
     LyrxError,
@@ -17,26 +19,37 @@ from .errors import (
     StoreNotWritableError,
     StoreVersionError,
 )
+from .fallbacks import Fallback
 from .history import EpochMetrics, History
 from .lock import Writer
-from .plan import REINITIALISE, RERANDOMISE, Cell, Column, Estimate, Layer, ProbeInfo
-from .probe import Probe, Results
+from .plan import Cell, Estimate, Layer, ProbeInfo
+from .probe import Probe, Progress, Results
 from .resume import Resume, ResumeState
+from .rows import RowError
 from .run import Run, RunInfo
+from .settings import change_settings
 from .store import Store
 from .tensors import TensorInfo, storage_dtype
 from .text import did_you_mean, inert, nearest
 
 __all__ = [
+    "DRAWN",
+    "NOISE",
+    "PATH",
     "REINITIALISE",
     "RERANDOMISE",
+    "SHUFFLE",
+    "ZERO",
+    "Baseline",
     "Cell",
     "CheckpointError",
     "Checkpoints",
     "Column",
+    "ColumnError",
     "DamagedError",
     "EpochMetrics",
     "Estimate",
+    "Fallback",
     "History",
     "Layer",
     "LyrxError",
@@ -44,9 +57,11 @@ __all__ = [
     "NotCommittedError",
     "Probe",
     "ProbeInfo",
+    "Progress",
     "Results",
     "Resume",
     "ResumeState",
+    "RowError",
     "Run",
     "RunExistsError",
     "RunInfo",
@@ -58,6 +73,7 @@ __all__ = [
     "StoreVersionError",
     "TensorInfo",
     "Writer",
+    "change_settings",
     "did_you_mean",
     "inert",
     "nearest",

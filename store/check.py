@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .commits import Index
 from .errors import DamagedError, LyrxError, RunLockedError, RunNotFoundError, StoreNotWritableError
 from .files import is_leftover, maker_alive
 from .rows import Rows
@@ -26,6 +27,10 @@ class Report:
     """Leftovers of killed writers that were removed."""
     kept: list[Path] = field(default_factory=list)
     """Leftovers that could not be removed, or that a live writer may still be using."""
+    mended: list[Path] = field(default_factory=list)
+    """Chunks that showed a reader of Zarr other numbers than were committed, and were written anew."""
+    unsettled: list[Path] = field(default_factory=list)
+    """Such chunks of a run that a live writer is at: it may be about to commit them."""
 
 
 def check_store(store: Store, report: Report) -> Iterator[str]:
@@ -54,32 +59,66 @@ def _check_run(run: Run, report: Report) -> None:
     for epoch in committed:
         report.checkpoints += 1
         report.damaged += run.checkpoints.verify(epoch)
-    _check_rows(run.history.rows, report)
+    apart = _check_rows(run.history.rows, report)
     if run.writer() is None:
         report.damaged += run.resume.verify()
     try:
         probes = run.probes()
     except LyrxError as error:
         report.damaged.append(error)
-        return
+        probes = []
     for probe in probes:
+        report.damaged += probe.verify()
         for rows in probe.rows():
-            _check_rows(rows, report)
+            apart += _check_rows(rows, report)
+    if apart:
+        _mend(run, apart, report)
 
 
-def _check_rows(rows: Rows, report: Report) -> None:
-    """Every committed row by its hash, and once more as a stranger's Zarr reads it."""
+def _check_rows(rows: Rows, report: Report) -> list[tuple[Rows, Index]]:
+    """Every committed row by its hash, and once more as a stranger's Zarr reads it: returns where that differs."""
     found, damaged = rows.read_all()
     report.damaged += damaged.values()
-    for index, row in found.items():
-        report.rows += 1
-        try:
-            same = rows.as_zarr(index) == row.values or any(value != value for value in row.values)
-        except Exception as error:  # whatever zarr meets in a damaged chunk or in damaged metadata
-            report.damaged.append(DamagedError(f"{rows.path}, row {list(index)}, cannot be read as Zarr: {error}"))
-            continue
-        if not same:
-            report.damaged.append(DamagedError(f"{rows.path}, row {list(index)}: Zarr reads other numbers."))
+    report.rows += len(found)
+    return [(rows, index) for index in found if _read_otherwise(rows, index)]
+
+
+def _read_otherwise(rows: Rows, index: Index) -> str:
+    """What is wrong with a committed row for those who read it as Zarr, or nothing."""
+    try:
+        row = rows.read(index)
+        if row is None:
+            return ""  # withdrawn this moment
+        values = rows.as_zarr(index)
+    except DamagedError as error:
+        return str(error)
+    except Exception as error:  # whatever zarr meets in a damaged chunk or in damaged metadata
+        return f"{rows.chunk(index)} cannot be read as Zarr: {error}"
+    if all(one == other or (one != one and other != other) for one, other in zip(values, row.values, strict=True)):
+        return ""
+    return f"{rows.chunk(index)}: Zarr reads other numbers than were committed."
+
+
+def _mend(run: Run, apart: list[tuple[Rows, Index]], report: Report) -> None:
+    """A writer that was killed (or a bit that flipped) left chunks apart from their records: the records are right."""
+    try:
+        with run.writing("check"):
+            for rows, index in apart:
+                if not _read_otherwise(rows, index):
+                    continue  # its writer has finished since
+                try:
+                    rows.mend(index)
+                    wrong = _read_otherwise(rows, index)
+                except (DamagedError, OSError) as error:
+                    wrong = str(error)
+                if wrong:
+                    report.damaged.append(DamagedError(wrong))
+                else:
+                    report.mended.append(rows.chunk(index))
+    except (RunLockedError, RunNotFoundError):
+        report.unsettled += [rows.chunk(index) for rows, index in apart if _read_otherwise(rows, index)]
+    except StoreNotWritableError:
+        report.damaged += [DamagedError(wrong) for rows, index in apart if (wrong := _read_otherwise(rows, index))]
 
 
 def _sweep_run(run: Run, report: Report) -> None:

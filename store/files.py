@@ -1,16 +1,18 @@
 """Files written whole or not at all, and hashes of what is in them.
 
 This is the only place that knows how a small file becomes durable: a temporary file beside it, flushed to the disk,
-renamed over it, and the folder flushed too.  Temporary names end in `.partial`, as zarr's own do, so that one sweep
-(:mod:`.check`) finds what killed writers leave behind.
+renamed over it, and the folder flushed too.  What will soon be replaced again may do without the flushing.  Temporary
+names end in `.partial`, as zarr's own do, so that one sweep (:mod:`.check`) finds what killed writers leave behind.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import socket
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +54,14 @@ def canonical(value: Any) -> bytes:
 
 def partial_name(path: Path) -> Path:
     """A sibling of `path` that says which process is writing it."""
-    return path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}{PARTIAL}")
+    return Path(_partial(path))
 
 
-def flush(path: Path) -> None:
+def _partial(path: Path) -> str:
+    return f"{path}.{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}{PARTIAL}"
+
+
+def flush(path: Path | str) -> None:
     """Force `path` (a file or a folder) to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -64,18 +70,47 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
+def replace_files(files: Sequence[tuple[Path, bytes]], *, durable: bool = True) -> None:
+    """Replace each path by its bytes, one after the other in this order, each atomically.
+
+    `durable`: every file's bytes are on the disk before any takes its place (folders are for the caller to flush).
+    Otherwise a power cut may leave a file empty or cut short, though never a mixture of two.  Folders must be there.
+    """
+    made: list[tuple[str, Path]] = []
+    done = 0
+    try:
+        for path, data in files:
+            temporary = _partial(path)
+            with open(temporary, "xb", buffering=0) as file:
+                made.append((temporary, path))
+                file.write(data)
+        if durable:
+            _flush_all([temporary for temporary, _ in made])
+        for place, (temporary, path) in enumerate(made):
+            os.replace(temporary, path)
+            done = place + 1
+    except BaseException:
+        for temporary, _ in made[done:]:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        raise
+
+
+def _flush_all(paths: Sequence[str]) -> None:
+    """Together: a file system then writes its journal once for several of them."""
+    if len(paths) < 4:
+        for path in paths:
+            flush(path)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(flush, paths))
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by `value` as JSON, atomically and durably."""
-    temporary = partial_name(path)
-    try:
-        with temporary.open("xb") as file:
-            file.write(json.dumps(value, ensure_ascii=True, indent=1).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    replace_files([(path, json.dumps(value, ensure_ascii=True, indent=1).encode())])
     flush(path.parent)
 
 

@@ -12,6 +12,9 @@
                   /probes/PROBE/estimate/    float64[layer, column, draw, quantity], one commit record a cell
                   /probes/PROBE/network/     float64[checkpoint, quantity]: the whole network at each checkpoint
                   /probes/PROBE/distance/    float64[checkpoint, layer, norm]
+                  /probes/PROBE/order/       int64[example]: the order in which cells see the test examples
+                  /probes/PROBE/baseline/    int64[example]: the trained network's predictions; one record for both
+                  /probes/PROBE/estimate/fallbacks/X.json  why a layer is not replayed
 
 Everything that is not Zarr (commit records, locks) lies *inside* an array's folder: Zarr lists the members of groups,
 never those of arrays, so a stranger who walks the hierarchy meets arrays and groups only.
@@ -22,8 +25,11 @@ from urllib.parse import quote
 from .errors import LyrxError
 from .files import PARTIAL
 
-SCHEMA = 1
-"""Version of this layout. A reader refuses a store with a higher one."""
+SCHEMA = 2
+"""Version of this layout. A reader refuses a store or a run with a higher one.
+
+2: records of small numbers carry the numbers; probes have `order` and `baseline`, and more kinds of columns.
+"""
 
 ATTRIBUTE = "lyrx"
 """The one key that lyrx uses in a Zarr node's attributes."""

@@ -1,39 +1,12 @@
-"""What a probe asks: layers, columns (interventions), cells, and the numbers a cell gets."""
+"""What a probe asks: layers, cells, and the numbers a cell gets. Its columns are described in :mod:`.columns`."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-RERANDOMISE = "rerandomise"
-REINITIALISE = "reinitialise"
+from .columns import REINITIALISE, Column
 
 QUANTITIES = ("error", "low", "high", "loss", "agreement", "n", "total")
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a heatmap: an intervention."""
-
-    kind: str
-    """'rerandomise' or 'reinitialise'."""
-    checkpoint: int | None = None
-    """The epoch that a layer is put back to (reinitialise)."""
-    draws: int = 1
-    """Cells per layer: one for each draw of random weights (rerandomise)."""
-
-    @property
-    def label(self) -> str:
-        """Short name for column heads and coordinates: 'random', or the checkpoint's epoch."""
-        return "random" if self.kind == RERANDOMISE else str(self.checkpoint)
-
-    def to_json(self) -> dict[str, Any]:
-        if self.kind == RERANDOMISE:
-            return {"kind": self.kind, "draws": self.draws}
-        return {"kind": self.kind, "checkpoint": self.checkpoint}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Column":
-        return cls(value["kind"], value.get("checkpoint"), value.get("draws", 1))
 
 
 @dataclass(frozen=True)
@@ -45,13 +18,18 @@ class Layer:
     """Names of parameters and buffers, as in the run's `weights` group."""
     parameters: int
     """How many weights: elements of its parameters."""
+    joint: tuple[str, ...] = ()
+    """Names of the rows that are reset together in this one; empty for a plain row."""
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "tensors": list(self.tensors)}
+        value = {**asdict(self), "tensors": list(self.tensors), "joint": list(self.joint)}
+        if not self.joint:
+            del value["joint"]
+        return value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Layer":
-        return cls(value["name"], tuple(value["tensors"]), value["parameters"])
+        return cls(value["name"], tuple(value["tensors"]), value["parameters"], tuple(value.get("joint", ())))
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ class Run:
         if not (path / "zarr.json").exists():
             path.parent.mkdir(exist_ok=True)
             made = partial_name(path)
-            _create_probe(made, info)
+            _create_probe(made, info, self.info)
             made.rename(path)
         return _open_probe(path)
 
@@ -167,7 +167,7 @@ def create_run(path: Path, info: RunInfo, probe: ProbeInfo) -> Run:
         create_weights(group, info.checkpoints, info.tensors)
         create_history(group, info.epochs)
         group.create_group("probes")
-        _create_probe(made / "probes" / probe.id, probe)
+        _create_probe(made / "probes" / probe.id, probe, info)
         made.rename(path)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
@@ -175,10 +175,10 @@ def create_run(path: Path, info: RunInfo, probe: ProbeInfo) -> Run:
     return Run(path)
 
 
-def _create_probe(path: Path, info: ProbeInfo) -> None:
+def _create_probe(path: Path, info: ProbeInfo, run: RunInfo) -> None:
     import zarr
 
-    create_probe_arrays(zarr.create_group(path, zarr_format=3), info)
+    create_probe_arrays(zarr.create_group(path, zarr_format=3), info, run.data_facts.get("test_examples"))
 
 
 def _open_probe(path: Path) -> Probe:

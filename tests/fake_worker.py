@@ -1,10 +1,11 @@
 """A worker that measures nothing: it speaks the protocol and commits the fake net's numbers. For tests of the app.
 
-    python tests/fake_worker.py [--die L,C,D] [--once FILE] [--refuse TEXT] [--hold] [--start-dead] [--greet]
+    python tests/fake_worker.py [--die L,C,D] [--once FILE] [--refuse TEXT] [--hold] [--start-dead] [--greet] [--looks]
 
 `--die` kills it (SIGKILL) when it comes to that cell, with `--once` only as long as FILE does not exist; `--refuse`
 answers every request with a failure; `--hold` waits for a cancel instead of measuring; `--start-dead` ends it at once
-with a message on stderr; `--greet` prints a line that is no message first.
+with a message on stderr; `--greet` prints a line that is no message first; with `--looks` a cell that is not wanted
+exact is committed on few examples.
 """
 
 import argparse
@@ -45,8 +46,9 @@ def measure(request: ProbeRequest, asked: argparse.Namespace) -> None:
         say(FailedEvent(id=request.id, message=asked.refuse))
         return
     probe = Store.open(request.store).run(request.run).probe(request.probe)
-    missing = set(probe.missing())
-    cells = [cell for cell in map(from_wire, request.cells) if request.again or cell in missing]
+    known = probe.results().estimates
+    done = {cell for cell, estimate in known.items() if estimate.exact or not request.exact}
+    cells = [cell for cell in map(from_wire, request.cells) if request.again or cell not in done]
     total = len(cells)
     say(AcceptedEvent(id=request.id, cells=total))
     say(DeviceEvent(device="cpu", memory_used=1, memory_total=2))
@@ -60,7 +62,8 @@ def measure(request: ProbeRequest, asked: argparse.Namespace) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if asked.hold:
             return
-        probe.write(cell, cell_estimate(probe.info, cell), seconds=0.0)
+        numbers = {"n": 4_000} if asked.looks and not request.exact else {}
+        probe.write(cell, cell_estimate(probe.info, cell, **numbers), seconds=0.0, evaluator="replay")
         say(CommittedEvent(id=request.id, cell=wire, done=done + 1, total=total, seconds=0.0))
     say(FinishedEvent(id=request.id, done=total, cancelled=False))
 
@@ -73,6 +76,7 @@ def main() -> None:
     parser.add_argument("--hold", action="store_true")
     parser.add_argument("--start-dead", action="store_true")
     parser.add_argument("--greet", action="store_true")
+    parser.add_argument("--looks", action="store_true")
     asked = parser.parse_args()
     if asked.start_dead:
         sys.exit("no such device \x1b[31m[bold]here")

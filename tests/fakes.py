@@ -10,8 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from lyrx.store import (
+    NOISE,
+    PATH,
     REINITIALISE,
     RERANDOMISE,
+    SHUFFLE,
+    ZERO,
     Cell,
     Column,
     EpochMetrics,
@@ -60,6 +64,10 @@ def cell_estimate(info: ProbeInfo, cell: Cell, **numbers: int) -> Estimate:
         centre = RANDOM.get(name, 0.9 - 0.6 * cell.layer / max(1, len(info.layers)))
         return estimate(round(centre + 0.02 * _wiggle(name, cell.draw), 4), **numbers)
     depth = cell.layer / max(1, len(info.layers))
+    if column.kind != REINITIALISE:
+        share = {ZERO: 0.95, SHUFFLE: 0.9, NOISE: (column.scale or 0) * 0.8, PATH: 0.6 * (1 - (column.alpha or 0))}
+        error = FINAL + share[column.kind] * math.exp(-4 * depth) + 0.01 * abs(_wiggle(name, column.label, cell.draw))
+        return estimate(round(error, 4), **numbers)
     start, pace = FCN.get(name, (0.9 * math.exp(-4 * depth), 3.0))
     error = FINAL + max(0.0, start - FINAL) * math.exp(-(column.checkpoint or 0) / pace)
     return estimate(round(error, 4), **numbers)
@@ -112,7 +120,7 @@ def run_info(name: str, *, epochs: int = 100, checkpoints=CHECKPOINTS, **changes
             checkpoints=tuple(checkpoints),
             tensors=(TensorInfo("fc1.weight", "float32", (2,), "parameter"),),
             fingerprint=FINGERPRINT,
-            data_facts={"classes": 10, "train": 60_000, "test": 10_000},
+            data_facts={"classes": 10, "train_examples": 60_000, "test_examples": 10_000},
             created=START,
         ),
         **changes,
@@ -198,12 +206,42 @@ def deep_run(store: Store, name: str = "vit-b16", *, layers: int = 30, **changes
     return run
 
 
+KINDS = (
+    Column(RERANDOMISE, draws=3), Column(SHUFFLE, draws=2), Column(NOISE, draws=3, scale=0.1), Column(ZERO),
+    Column(PATH, 0, alpha=0.5), Column(PATH, 8, alpha=0.5),
+    Column(REINITIALISE, 0), Column(REINITIALISE, 8), Column(REINITIALISE, 100),
+)  # fmt: skip
+
+
+def kinds_run(store: Store, name: str = "fcn-kinds", **changes) -> Run:
+    """Every kind of column, a joint row, and cells that are still estimates: as after an ordinary probe."""
+    info = probe_info(FCN_SIZES, columns=KINDS, checkpoints=(0, 8, 100))
+    layers = info.layers
+    joint = Layer("fc2+fc3", layers[1].tensors + layers[2].tensors, 131_584, ("fc2", "fc3"))
+    info = replace(info, layers=(*layers, joint))
+    run = store.create_run(run_info(name, **changes), info)
+    commit_checkpoints(run, 100)
+    commit_history(run, 100)
+    probe = run.probe()
+    commit_distances(probe)
+    commit_cells(probe, info.network_cells())
+    for number, cell in enumerate(info.cells()):
+        final = info.columns[cell.column] == KINDS[-1]
+        n = 10_000 if final or number % 7 == 0 else (512, 1_536, 4_000)[number % 3]
+        full = cell.layer == 3
+        extra = {"evaluator": "full", "reason": "its input is altered in place"} if full else {"evaluator": "replay"}
+        probe.write(cell, cell_estimate(info, cell, n=n), durable=False, **extra)
+    probe.write_fallback("output", "", "its input is altered in place")
+    return run
+
+
 def damage(run: Run, cell: Cell) -> None:
-    """Flip bits of a committed cell."""
-    chunk = run.probe().chunk(cell)
-    data = bytearray(chunk.read_bytes())
-    data[3] ^= 0xFF
-    chunk.write_bytes(bytes(data))
+    """Change a digit of a committed cell."""
+    record = run.probe().record(cell)
+    text = record.read_bytes()
+    at = text.index(b'"values":[') + len(b'"values":[0.')
+    record.unlink()  # it may be linked from elsewhere
+    record.write_bytes(text[:at] + (b"1" if text[at : at + 1] != b"1" else b"2") + text[at + 1 :])
 
 
 def fill(path: Path) -> Store:

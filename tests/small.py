@@ -50,7 +50,7 @@ def run_info(name: str = "small") -> RunInfo:
         tensors=TENSORS,
         fingerprint="a" * 64,
         spec={"run": {"name": name}},
-        data_facts={"mean": 1.0},
+        data_facts={"mean": 1.0, "test_examples": 100},
         versions={"lyrx": "0"},
         created=2.0,
     )

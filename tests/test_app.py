@@ -100,7 +100,7 @@ async def test_the_panel_tells_the_cell_under_the_cursor(shown):
     async with app(shown, "fcn-3x256").run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         panel = line(pilot, "#cell")
-        for words in ("fc1 at checkpoint 0", "77.80 %", "critical", "10,000, all: exact", "6.52 % (baseline + 5)",
+        for words in ("fc1 at checkpoint 0", "77.80 %", "critical", "all 10,000: exact", "6.52 % (baseline + 5)",
                       "loss", "agreement", "l2 0", "linf 0", "200,960 weights"):  # fmt: skip
             assert words in panel
         await pilot.press("left")
@@ -217,7 +217,7 @@ async def test_help_tells_every_key(shown):
         await pilot.pause()
         assert isinstance(pilot.app.screen, Help)
         text = "\n".join(screen_text(pilot))
-        for word in ("measure", "all missing", "cancel", "metric", "digits", "last column", "back", "read again"):
+        for word in ("measure, sharpen", "all cells", "cancel", "metric", "digits", "last column", "back", "read again"):
             assert word in text
         await pilot.press("escape")
         assert isinstance(pilot.app.screen, HeatmapScreen)

@@ -3,12 +3,14 @@
 import os
 import signal
 import sys
+from typing import Any
 
 import fakes
 import pytest
 from driving import WORKER, app, heatmap, line, screen_of, screen_text, settle, until
 from lyrx.explorer.app import LyrxApp
 from lyrx.explorer.screens.feed import RunFeed, TableFeed
+from lyrx.explorer.screens.measuring import Measuring
 from lyrx.store import Cell, Store
 
 # Following what others commit
@@ -122,6 +124,14 @@ async def test_enter_on_what_is_committed_measures_again(own):
         assert heatmap(pilot).look((0, 1))[0].value == pytest.approx(0.778)
 
 
+def listen(work: Measuring) -> list[dict[str, Any]]:
+    """What is sent to the worker from now on."""
+    sent: list[dict[str, Any]] = []
+    send = work.client.send
+    work.client.send = lambda message: sent.append(message) or send(message)
+    return sent
+
+
 async def test_all_missing(own):
     async with app(own, "fcn-again").run_test(size=(80, 24)) as pilot:
         await settle(pilot)
@@ -132,8 +142,87 @@ async def test_all_missing(own):
         assert picture is not None
         assert picture.missing() == 0
         assert "complete" in line(pilot, "#title")
+        assert not picture.exact, "those that were estimates still are"
+        assert "complete, 51/57 cells exact" in line(pilot, "#title")
+        sent = listen(work)
         await pilot.press("a")
-        assert "every cell is measured" in line(pilot, "#note")
+        (request,) = sent
+        assert (request["exact"], request["again"]) == (True, False)
+        assert sorted(request["cells"]) == [[i, j, 0] for i in (0, 1) for j in (1, 2, 3)]
+        await until(pilot, lambda: not work.requests and not work.landed(("fcn-again", "layer-5eed5eed")))
+        picture = screen_of(pilot).picture
+        assert picture is not None
+        assert picture.exact
+        await pilot.press("a")
+        assert "every cell is measured, and exact" in line(pilot, "#note")
+
+
+async def test_enter_measures_then_sharpens_then_measures_again(own):
+    async with app(own, "fcn-again", "--looks").run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("down", "down")
+        work = screen_of(pilot).lyrx.measuring
+        sent = listen(work)
+        for n in ("4,000 of 10,000 replay", "all 10,000: exact replay", "all 10,000: exact replay"):
+            await pilot.press("enter")
+            await until(pilot, lambda: not work.requests and not work.landed(("fcn-again", "layer-5eed5eed")))
+            assert n in line(pilot, "#cell")
+        asked = [(request["cells"], request.get("exact", False), request["again"]) for request in sent]
+        cell = [[2, 1, 0]]
+        assert asked == [(cell, False, False), (cell, True, False), (cell, True, True)]
+
+
+async def test_only_the_rows_that_changed_are_drawn_anew(own, monkeypatch):
+    from lyrx.explorer.widgets.heatmap import Heatmap
+
+    drawn: list[int] = []
+    row = Heatmap._row
+    monkeypatch.setattr(Heatmap, "_row", lambda self, at, *rest: drawn.append(at) or row(self, at, *rest))
+    async with app(own, "fcn-again").run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert set(drawn) == {0, 1, 2, 3, 4}
+        for cell, expected in ((None, set()), (Cell(2, 4), {2}), (Cell(None, 5), set()), (Cell(0, 1), {0})):
+            drawn.clear()
+            regions = heatmap(pilot)._repaint_regions
+            if cell is not None:
+                fakes.commit_cells(Store.open(own).run("fcn-again").probe(), [cell])
+            screen_of(pilot).read()
+            await settle(pilot)
+            assert set(drawn) == expected, cell
+            assert not regions
+        drawn.clear()
+        screen_of(pilot).refresh_all()
+        screen_of(pilot).refresh_marks()
+        await settle(pilot)
+        assert drawn == []
+
+
+async def test_what_is_known_of_a_cell_is_shown_while_it_sharpens(own):
+    async with app(own, "fcn-again", "--hold").run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert "~77" in screen_text(pilot)[4]
+        await pilot.press("enter")
+        await until(pilot, lambda: "running" in line(pilot, "#cell"))
+        assert "▶40%" in screen_text(pilot)[4]
+        assert "~77.80 %" in line(pilot, "#cell")
+        probe = Store.open(own).run("fcn-again").probe()
+        probe.write(Cell(0, 1), fakes.cell_estimate(probe.info, Cell(0, 1), n=6_000), durable=False)
+        screen_of(pilot).read()
+        await settle(pilot)
+        assert "6,000 of 10,000" in line(pilot, "#cell")
+
+
+async def test_another_tolerance_is_noticed(own):
+    from lyrx.store.settings import change_settings
+
+    async with app(own, "fcn-3x256").run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert "critical" in line(pilot, "#cell")
+        change_settings(Store.open(own).run("fcn-3x256").probe(), {"tolerance": 0.9})
+        screen_of(pilot).read()
+        await settle(pilot)
+        assert "robust" in line(pilot, "#cell")
+        assert "(baseline + 90)" in line(pilot, "#cell")
 
 
 async def test_running_and_cancelled(own):
@@ -187,7 +276,7 @@ async def test_what_cannot_be_measured_says_why(own):
     async with app(own, "fcn-again").run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await pilot.press("G", "home", "enter")
-        assert "never re-randomised" in line(pilot, "#note")
+        assert "the whole network is re-initialised only" in line(pilot, "#note")
 
 
 async def test_leaving_ends_the_worker(own):

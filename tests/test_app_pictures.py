@@ -39,6 +39,32 @@ def test_picture(shown, snap_compare, picture: str, size: tuple[int, int]):
     assert snap_compare(app(shown, run), terminal_size=size, run_before=press)
 
 
+@pytest.fixture
+def kinds(tmp_path, state, monkeypatch) -> Path:
+    """A store whose one run has every kind of column, a joint row and estimates."""
+    monkeypatch.chdir(tmp_path)
+    fakes.kinds_run(Store.open_or_create(NAME))
+    return NAME
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 30), (200, 50)], ids=["80x24", "120x30", "200x50"])
+@pytest.mark.parametrize(
+    "keys", [(), ("down", "down", "down", "home", "right", "right"), ("d", "k")], ids=["first", "full", "plain"]
+)
+def test_picture_of_every_kind_of_column(kinds, snap_compare, size: tuple[int, int], keys: tuple[str, ...]):
+    async def press(pilot: Pilot) -> None:
+        await settle(pilot)
+        await pilot.press(*keys)
+        await settle(pilot)
+
+    assert snap_compare(app(kinds, "fcn-kinds"), terminal_size=size, run_before=press)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)], ids=["80x24", "200x50"])
+def test_picture_of_a_table_with_estimates(kinds, snap_compare, size: tuple[int, int]):
+    assert snap_compare(app(kinds), terminal_size=size, run_before=settle)
+
+
 @pytest.mark.parametrize("size", [(63, 24), (80, 24)], ids=["too-small", "80x24"])
 def test_picture_of_an_empty_store(tmp_path, monkeypatch, snap_compare, size: tuple[int, int]):
     monkeypatch.chdir(tmp_path)

@@ -211,18 +211,17 @@ def test_unknown_runs_probes_and_metrics(tmp_path: Path):
 
 def test_a_damaged_cell_is_named_and_never_shown_as_a_number(tmp_path: Path):
     store, run = finished_store(tmp_path / "s.zarr")
-    chunk = run.probe().chunk(Cell(0, 1, 0))
-    data = bytearray(chunk.read_bytes())
-    data[:8] = np.array([0.7777]).tobytes()
-    chunk.write_bytes(data)
+    record = run.probe().record(Cell(0, 1, 0))
+    assert b'"values":[' in record.read_bytes()
+    record.write_bytes(record.read_bytes().replace(b'"values":[', b'"values":[0.7777,').replace(b",100.0]", b"]"))
     for arguments in (["show", "small"], ["show", "small", "--json"]):
         result = call(*arguments, "--store", store.path)
-        refused(result, "damaged", "estimate/c/0/1/0")
+        refused(result, "damaged", "estimate/commits/0.1.0.json")
         assert "77.8" not in result.output
         assert "0.7777" not in result.output
     result = call("check", store.path)
     assert result.exit_code == 2
-    assert "estimate/c/0/1/0" in result.output.replace("\n", "")
+    assert "estimate/commits/0.1.0.json" in result.output.replace("\n", "")
     assert "1 damaged" in result.output
 
 

@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
+import fakes
 import jsonschema
 import pytest
 from lyrx.explorer.jsonout import dumps, picture_json, run_json
 from lyrx.explorer.picture import take_picture
-from lyrx.store import Cell
+from lyrx.store import Cell, Store
 from running import lyrx
 from small import estimate, finished_store, small_store
 
@@ -17,6 +18,27 @@ ESTIMATE = {
     "error": FRACTION, "low": FRACTION, "high": FRACTION, "loss": NUMBER, "agreement": FRACTION,
     "n": {"type": "integer", "minimum": 1}, "exact": {"type": "boolean"},
 }  # fmt: skip
+VERDICT = {"enum": ["critical", "robust", "undecided", None]}
+EVALUATOR = {"enum": ["replay", "full", "baseline", "replay+full", "full+replay", None]}
+PROGRESS = {
+    "type": "object",
+    "required": ["cells", "measured", "exact", "widest"],
+    "properties": {
+        "cells": {"type": "integer"},
+        "measured": {"type": "integer"},
+        "exact": {"type": "integer"},
+        "widest": {"type": ["number", "null"], "minimum": 0},
+    },
+    "additionalProperties": False,
+}
+
+
+def column(kind: str, **keys: str) -> dict:
+    """The schema of a column of this kind with these keys, and no others."""
+    properties = {"kind": {"const": kind}, **{key: {"type": type_} for key, type_ in keys.items()}}
+    return {"required": list(properties), "properties": properties, "additionalProperties": False}
+
+
 MATRIX = {"type": "array", "items": {"type": "array", "items": NUMBER}}
 STATUS = {"enum": ["training", "probing", "interrupted", "complete"]}
 
@@ -34,8 +56,26 @@ SHOW = {
         "cells",
         "distances",
         "checkpoints",
+        "exact",
+        "progress",
+        "precision",
+        "joint",
+        "fallbacks",
     ],
     "properties": {
+        "exact": {"type": "boolean"},
+        "progress": PROGRESS,
+        "precision": {"enum": ["fp32", "tf32", "bf16", "fp16"]},
+        "joint": {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
+        "fallbacks": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["layer", "kind", "reason"],
+                "properties": dict.fromkeys(["layer", "kind", "reason"], {"type": "string"}),
+                "additionalProperties": False,
+            },
+        },
         "run": {"type": "string"},
         "status": STATUS,
         "model": {"type": "string"},
@@ -51,16 +91,12 @@ SHOW = {
             "type": "array",
             "items": {
                 "oneOf": [
-                    {
-                        "required": ["kind", "draws"],
-                        "properties": {"kind": {"const": "rerandomise"}, "draws": {"type": "integer"}},
-                        "additionalProperties": False,
-                    },
-                    {
-                        "required": ["kind", "checkpoint"],
-                        "properties": {"kind": {"const": "reinitialise"}, "checkpoint": {"type": "integer"}},
-                        "additionalProperties": False,
-                    },
+                    column("rerandomise", draws="integer"),
+                    column("reinitialise", checkpoint="integer"),
+                    column("zero"),
+                    column("shuffle", draws="integer"),
+                    column("noise", draws="integer", scale="number"),
+                    column("path", checkpoint="integer", alpha="number"),
                 ]
             },
         },
@@ -68,12 +104,15 @@ SHOW = {
             "type": "array",
             "items": {
                 "type": "object",
-                "required": ["layer", "column", *ESTIMATE],
+                "required": ["layer", "column", *ESTIMATE, "verdict", "evaluator"],
                 "properties": {
                     "layer": {"type": "integer"},
                     "column": {"type": "integer"},
                     **ESTIMATE,
                     "spread": NUMBER,
+                    "verdict": VERDICT,
+                    "evaluator": EVALUATOR,
+                    "reason": {"type": "string"},
                     "draws": {
                         "type": "array",
                         "items": {"type": "object", "required": list(ESTIMATE), "properties": ESTIMATE},
@@ -103,8 +142,9 @@ LIST = {
     "type": "array",
     "items": {
         "type": "object",
-        "required": ["name", "status", "model", "data", "layers", "checkpoints", "error"],
+        "required": ["name", "status", "model", "data", "layers", "checkpoints", "error", "progress"],
         "properties": {
+            "progress": PROGRESS,
             "name": {"type": "string"},
             "status": STATUS,
             "model": {"type": "string"},
@@ -142,6 +182,46 @@ def test_a_complete_run(tmp_path: Path):
     assert [c["epoch"] for c in value["checkpoints"]] == [0, 2]
     assert value["checkpoints"][0]["train_loss"] == 2.0
     assert value["checkpoints"][1]["error"] == 0.1
+    assert value["exact"] is True
+    assert value["progress"] == {"cells": 10, "measured": 10, "exact": 10, "widest": None}
+    assert (value["precision"], value["joint"], value["fallbacks"]) == ("fp32", {}, [])
+    # The baseline's error is 0.1, and 0.05 is tolerated.
+    assert [cell["verdict"] for cell in value["cells"]] == [
+        "critical" if cell["error"] > 0.15 + 1e-12 else "robust" for cell in value["cells"]
+    ]
+    assert {cell["verdict"] for cell in value["cells"]} == {"critical", "robust"}
+
+
+def test_every_kind_of_column_joint_rows_estimates_and_fallbacks(tmp_path: Path):
+    run = fakes.kinds_run(Store.open_or_create(tmp_path / "s.zarr"))
+    value = json.loads(dumps(picture_json(take_picture(run))))
+    jsonschema.validate(value, SHOW)
+    assert value["columns"][1:6] == [
+        {"kind": "shuffle", "draws": 2},
+        {"kind": "noise", "scale": 0.1, "draws": 3},
+        {"kind": "zero"},
+        {"kind": "path", "checkpoint": 0, "alpha": 0.5},
+        {"kind": "path", "checkpoint": 8, "alpha": 0.5},
+    ]
+    assert value["joint"] == {"fc2+fc3": ["fc2", "fc3"]}
+    assert value["fallbacks"] == [{"layer": "output", "kind": "", "reason": "its input is altered in place"}]
+    assert value["status"] == "complete"
+    assert value["exact"] is False
+    cells = {(cell["layer"], cell["column"]): cell for cell in value["cells"]}
+    progress, estimates = value["progress"], list(run.probe().results().estimates.values())
+    assert (progress["cells"], progress["measured"]) == (73, 73)
+    assert progress["exact"] == sum(estimate.n == estimate.total for estimate in estimates)
+    assert progress["widest"] == max((e.high - e.low) / 2 for e in estimates if e.n < e.total)
+    assert {cell["verdict"] for cell in value["cells"]} == {"critical", "robust", "undecided"}
+    zero = cells[0, 3]
+    assert (zero["evaluator"], zero["exact"], zero["n"]) == ("replay", False, 4_000)
+    assert "reason" not in zero
+    assert (cells[3, 3]["evaluator"], cells[3, 3]["reason"]) == ("full", "its input is altered in place")
+    probe = run.probe()
+    probe.write(Cell(0, 0, 1), fakes.estimate(0.9), evaluator="full", reason="why")
+    mixed = picture_json(take_picture(run))["cells"][0]
+    assert (mixed["evaluator"], mixed["reason"], mixed["exact"]) == ("replay+full", "why", False)
+    assert run_json(run)["progress"]["exact"] == progress["exact"] + 1
 
 
 def test_a_run_that_has_only_begun(tmp_path: Path):
@@ -161,10 +241,10 @@ def test_missing_and_damaged_cells_are_absent_and_no_number_is_null(tmp_path: Pa
     _, run = finished_store(tmp_path / "s.zarr")
     probe = run.probe()
     probe.write(Cell(1, 2), estimate(float("nan")).__class__(0.9, 0.9, 0.9, float("inf"), 0.1, 100, 100))
-    chunk = probe.chunk(Cell(0, 1))
-    chunk.write_bytes(b"\0" * len(chunk.read_bytes()))
-    probe._estimate.commits.withdraw((0, 2, 0))
-    probe._estimate.commits.withdraw((0, 0, 1))
+    record = probe.record(Cell(0, 1))
+    record.write_bytes(b"\0" * len(record.read_bytes()))
+    probe.withdraw(Cell(0, 2))
+    probe.withdraw(Cell(0, 0, 1))
     value = json.loads(dumps(picture_json(take_picture(run))))
     jsonschema.validate(value, SHOW)
     places = {(cell["layer"], cell["column"]): cell for cell in value["cells"]}
@@ -173,7 +253,7 @@ def test_missing_and_damaged_cells_are_absent_and_no_number_is_null(tmp_path: Pa
     assert places[1, 2]["loss"] is None
     assert len(places[0, 0]["draws"]) == 1
     assert places[0, 0]["spread"] is None
-    assert "estimate/c/0/1/0" in value["problems"][0]
+    assert "estimate/commits/0.1.0.json" in value["problems"][0]
 
 
 def test_the_commands_print_it(tmp_path: Path):

@@ -107,6 +107,9 @@ def test_patterns_of_the_user():
         ({"granularity": "patterns", "patterns": {"a": ["9.*"]}}, r"probe\.patterns\.a: '9\.\*' matches no"),
         ({"only": ["0", "fc*"]}, r"probe\.layers: 'fc\*' matches no layer.*0, 3, 8"),
         ({"granularity": "patterns", "patterns": {"a": ["4"]}}, "buffers only"),
+        ({"joint": [["0", "fc*"]]}, r"probe\.joint: 'fc\*' matches no layer.*0, 3, 8"),
+        ({"joint": [["0"]]}, r"probe\.joint: '0' is one layer only, '0'; a joint row needs two"),
+        ({"joint": [["0", "3"], ["[03]"]]}, r"'\[03\]' makes a second row '0\+3'"),
     ],
 )
 def test_a_pattern_that_matches_nothing_is_refused(options, said):
@@ -154,3 +157,24 @@ def test_every_parameter_is_in_exactly_one_row(make, granularity: str):
     assert len(claimed) == len(set(claimed))
     assert parameters <= set(claimed)
     assert len(set(names(found))) == len(found.rows)
+
+
+def test_joint_rows_hold_several_and_stand_behind_the_others():
+    found = layers(convolutional(), joint=[["8", "0"], ["*"]])
+    assert names(found) == ["0", "3", "8", "0+8", "0+3+8"]
+    plain, joint = found.rows[:3], found.rows[3]
+    assert joint.joint == ("0", "8")
+    assert joint.tensors == (*plain[0].tensors, *plain[2].tensors)
+    assert joint.parameters == plain[0].parameters + plain[2].parameters
+    assert [row.joint for row in plain] == [()] * 3
+    # Its members need not be rows of their own.
+    some = layers(convolutional(), only=["3"], joint=[["0", "8"]])
+    assert names(some) == ["3", "0+8"]
+    assert not [line for line in some.skipped if "in no row" in line]
+
+
+def test_a_joint_row_of_rows_that_overlap_holds_each_tensor_once():
+    patterns = {"all": ["0", "1"], "weight": ["0.weight"]}
+    found = layers(convolutional(), granularity="patterns", patterns=patterns, joint=[["all", "weight"]])
+    assert sorted(found.rows[2].tensors) == sorted(found.rows[0].tensors)
+    assert found.rows[2].parameters == found.rows[0].parameters

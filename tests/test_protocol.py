@@ -22,6 +22,7 @@ requests = st.one_of(
         probe=st.none() | text,
         cells=st.lists(cell).map(tuple),
         again=st.booleans(),
+        exact=st.booleans(),
     ),
     st.builds(protocol.CancelRequest, id=st.none() | text),
     st.builds(protocol.PingRequest, id=text),
@@ -63,6 +64,7 @@ def test_a_line_as_documented():
     line = '{"type": "probe", "id": "7", "store": "s", "run": "r", "probe": null, "cells": [[null, 1, 0]]}'
     request = decode_request(line)
     assert isinstance(request, protocol.ProbeRequest)
+    assert (request.again, request.exact) == (False, False)
     assert from_wire(request.cells[0]) == Cell(None, 1, 0)
     assert json.loads(encode(request))["cells"] == [[None, 1, 0]]
 

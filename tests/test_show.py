@@ -64,7 +64,79 @@ def test_partial_missing_and_damaged_have_marks(store):
     assert "×" in row
     assert row.count("·") == 6
     assert "53.4" not in row, "a damaged cell is never a number"
-    assert "· not measured   ~ some draws   × damaged" in shown
+    assert "· not measured   ~ estimate   × damaged" in shown
+
+
+def test_estimates_are_told_from_exact_numbers(store):
+    run = fakes.partial_run(store)
+    lines = text(take_picture(run)).splitlines()
+    rows = {line.split()[0]: line.split()[1:] for line in lines if line.startswith(("fc", "output"))}
+    assert rows["fc1"] == ["~91.4", "~77.8", "~53.4", "~36.9", *"······"], "one draw of three; 4,000 of 10,000 examples"
+    assert rows["fc2"][0].startswith("94.4±"), "three draws on all examples"
+    assert next(line for line in lines if line.startswith("whole")).split()[2:4] == ["90.4", "15.0"]
+    widest = max((e.high - e.low) / 2 for e in run.probe().results().estimates.values())
+    assert lines[-1] == f"13 of 57 cells exact, 38 not measured; widest interval ±{100 * widest:.1f} points"
+
+
+def test_a_picture_that_is_exact_says_so(complete):
+    shown = text(complete)
+    assert shown.splitlines()[-1] == "All 57 cells exact"
+    assert "~" not in shown.replace("~ estimate", "")
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_every_kind_of_column_has_its_place(store, width: int):
+    picture = take_picture(fakes.kinds_run(store))
+    lines = text(picture, width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    end = next(i for i, line in enumerate(lines) if line.startswith("test error"))
+    heads = [line for line in lines[3:end] if line.split()[-1:] == ["100"] or line.lstrip().startswith("random")]
+    assert " ".join(heads).split() == [column.label for column in picture.columns]
+    for head in heads:
+        title = lines[lines.index(head) - 1]
+        if "re-initialised" in title:
+            start = title.index("re-initialised at checkpoint")
+            before = head[:start].split()
+            assert not [label for label in before if label.isdecimal()], "it stands above checkpoints only"
+            assert all(label.isdecimal() for label in head[start:].split())
+    # Numbers end below their heads, one free column at the right; draws have their spread.
+    first = lines[lines.index(heads[0]) + 1]
+    assert "89.9±" in first
+    assert "9.9±" in first
+    zero = heads[0].index("zero") + 4
+    assert first[:zero].endswith("~96.7")
+    assert [line for line in lines if line.startswith("fc2+fc3")][0] == lines[lines.index(first) + 5]
+    assert lines[lines.index(first) + 4] == "", "a blank line before what is joint"
+
+
+def test_meanings_verdicts_and_fallbacks_of_every_kind(store):
+    run = fakes.kinds_run(store)
+    shown = text(take_picture(run), width=100)
+    for line in (
+        "random: re-randomised", "shuffle: weights in another order", "zero: weights set to 0",
+        "where ± stands: mean ± standard deviation of 2 to 3 draws",
+        "At checkpoint 0 (robust: at most 5 points above the trained network):",
+        "Set to zero:", "Shuffled:", "With noise of 0.1:", "50 % of the way from 0:",
+        "undecided  fc2+fc3",
+        "Measured by full forwards: output (its input is altered in place)",
+    ):  # fmt: skip
+        assert line in shown.splitlines(), line
+    assert "Re-randomised:" not in shown
+    run.probe().write_fallback("fc1", "zero", "\x1b[31mred")
+    run.probe().write_fallback("fc1", "noise", "\x1b[31mred")
+    assert shown.count("\x1b") == 0
+    last = text(take_picture(run), width=150).splitlines()[-1]
+    assert last.endswith(r"fc1 [noise, zero] (\x1b[31mred); output (its input is altered in place)")
+
+
+def test_a_probe_of_one_kind_only(store):
+    info = fakes.probe_info(fakes.FCN_SIZES, columns=(fakes.KINDS[3], fakes.KINDS[-1]), checkpoints=(100,))
+    run = store.create_run(fakes.run_info("pruned"), info)
+    fakes.commit_cells(run.probe())
+    shown = text(take_picture(run))
+    assert "Set to zero (robust: at most 5 points above the trained network):" in shown
+    assert "At checkpoint" not in shown
+    assert shown.splitlines()[4].split() == ["zero", "100"]
 
 
 def test_a_run_without_results_says_so(store):

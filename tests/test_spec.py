@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from lyrx.engine.errors import SpecError
 from lyrx.engine.spec import Spec, differences, identity
-from lyrx.engine.specfile import load_spec, make_spec
+from lyrx.engine.specfile import load_spec, make_spec, stored_spec
 from lyrx.store import LyrxError
 
 BASE = {
@@ -85,6 +85,28 @@ def test_a_resolved_spec_is_a_spec_and_resolves_to_itself(file: Path):
         (["model.name=not a module:f"], ["package.module:function"]),
         (["run.name="], ["run.name", "at least 1"]),
         (["run.seed=-1"], ["run.seed", "0"]),
+        (['probe.at=["nosie:0.1"]'], ["--set probe.at", "'nosie:0.1' is no column", "Did you mean 'noise'?", "EPOCH"]),
+        (['probe.at=["zero", "7"]'], ["--set probe.at", "7 is not kept", "[0, 1, 2, 3, 8, 20, 40, 50]"]),
+        (['probe.at=["path:7:0.5"]'], ["probe.at: 7 is not kept"]),
+        (["probe.at=[]"], ["probe.at", "at least 1"]),
+        (["probe.at=zero"], ["probe.at", "list"]),
+        (["probe.at=[true]"], ["probe.at", "string"]),
+        (['probe.at=["random"]', "probe.draws=0"], ["--set probe.draws=0: probe.draws", "draw random numbers"]),
+        (['probe.at=["0"]', "probe.checkpoints=[0]"], ["probe.at: names all columns"]),
+        (["probe.joint=[[]]"], ["probe.joint", "at least one pattern"]),
+        (['probe.joint=["fc1"]'], ["probe.joint", "list"]),
+        (["probe.tolerance=5"], ["probe.tolerance", "less than or equal to 1"]),
+        (["probe.tolerance=nan"], ["probe.tolerance"]),
+        (["probe.precision=bf61"], ["'fp32', 'tf32', 'bf16' or 'fp16'", "Did you mean 'bf16'?"]),
+        (["probe.evaluator=fast"], ["'replay' or 'full'"]),
+        (["probe.exact=1"], ["probe.exact", "boolean"]),
+        (["probe.memory=8 gigs"], ["probe.memory: '8 gigs' is no size", "GiB", "'8GiB'"]),
+        (["probe.memory=0GiB"], ["probe.memory", "above 0"]),
+        (["probe.memory=8"], ["probe.memory"]),
+        (["probe.batch_size=0"], ["probe.batch_size", "1"]),
+        (["probe.norm_statistics=estimated"], ["'rewound', 'kept' or 'reestimated'"]),
+        (["probe.norm_batches=3"], ["--set probe.norm_batches=3", "norm_statistics = 'reestimated'"]),
+        (["probe.norm_statistics=reestimated", "probe.norm_batches=0"], ["probe.norm_batches", "1"]),
     ],
 )
 def test_what_is_wrong_is_said(file: Path, overrides: list[str], said: list[str]):
@@ -139,3 +161,106 @@ def test_every_example_is_a_valid_spec():
     assert len(examples) >= 2
     for path in examples:
         assert isinstance(load_spec(path), Spec)
+
+
+def labels(**probe: object) -> list[str]:
+    return [column.label for column in make_spec({**BASE, "train": {"epochs": 9}, "probe": probe}).columns()]
+
+
+def test_columns_are_ordered_unique_and_end_at_the_trained_network():
+    assert labels() == ["random", "0", "1", "2", "3", "8", "9"]
+    assert labels(draws=0, checkpoints=[3, 1, 3]) == ["1", "3", "9"]
+    at = [8, "final", "path:2:0.5", "noise:1", "noise:0.1", "path:0.5", "zero", "shuffle", 8, "random", 0, "path:0.25"]
+    drawn = ["random", "shuffle", "noise:0.1", "noise:1"]
+    assert labels(at=at) == [*drawn, "zero", "path:0.25", "path:0.5", "path:2:0.5", "0", "8", "9"]
+    assert labels(at=["zero"]) == ["zero", "9"]  # the baseline is always measured
+    spec = make_spec({**BASE, "probe": {"at": ["random", "noise:2", "zero"], "draws": 5}})
+    assert [column.draws for column in spec.columns()] == [5, 5, 1, 1]
+    assert spec.probe_checkpoints() == (50,)
+    resolved = make_spec({**BASE, "probe": {"at": ["path:0:.5", "final", " zero", "zero"]}}).resolved()
+    assert resolved["probe"]["at"] == ["zero", "path:0.5", "50"]
+    assert make_spec(resolved).resolved() == resolved
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("8GiB", 8 * 2**30), ("1.5 mib", 3 * 2**19), ("100 MB", 10**8), ("7B", 7), ("1TiB", 2**40), ("2gb", 2 * 10**9)],
+)
+def test_sizes_of_memory(text: str, size: int):
+    assert make_spec({**BASE, "probe": {"memory": text}}).probe.memory_bytes == size
+    assert make_spec(BASE).probe.memory_bytes is None
+
+
+def test_how_a_probe_computes_and_when_it_stops_is_not_what_it_is():
+    plain = make_spec(BASE).resolved()
+    how = {"batch_size": 7, "memory": "1GiB", "evaluator": "full", "exact": True, "tolerance": 0.5}
+    assert identity(make_spec({**BASE, "probe": how}).resolved(), ("probe",)) == identity(plain, ("probe",))
+    reestimated = {"norm_statistics": "reestimated"}
+    for what in ({"precision": "bf16"}, reestimated, {**reestimated, "norm_batches": 3}, {"joint": [["fc*"]]}):
+        assert identity(make_spec({**BASE, "probe": what}).resolved(), ("probe",)) != identity(plain, ("probe",))
+
+
+OLD = {
+    "run": {"name": "x", "seed": 0, "device": "auto"},
+    "model": {"name": "fcn", "width": 256, "depth": 3, "batch_norm": False},
+    "data": {"name": "digits"},
+    "train": {**make_spec(BASE).resolved()["train"]},
+    "probe": {
+        "granularity": "layer",
+        "patterns": {},
+        "layers": [],
+        "checkpoints": None,
+        "draws": 3,
+        "norm_statistics": "rewound",
+        "examples": None,
+        "batch_size": 1000,
+    },
+}
+
+
+def test_a_spec_that_an_older_lyrx_stored_is_read():
+    spec = make_spec(OLD)
+    assert spec.probe.batch_size == 1000
+    assert spec.columns() == make_spec(BASE).columns()
+    assert identity(spec.resolved(), ("run", "model", "data", "train", "probe")) == identity(
+        make_spec(BASE).resolved(), ("run", "model", "data", "train", "probe")
+    )
+
+
+def test_a_stored_spec_with_other_keys():
+    stored = make_spec({**BASE, "probe": {"checkpoints": [0], "layers": ["fc1"], "joint": [["fc*"]]}}).resolved()
+    before = repr(stored)
+    assert stored_spec(stored, "x", {}).resolved() == stored
+    spec = stored_spec(stored, "x", {"probe.at": ["zero"], "run.device": "cpu"})
+    assert [column.label for column in spec.columns()] == ["zero", "50"]
+    assert spec.run.device == "cpu"
+    assert spec.probe.layers == ["fc1"]
+    # Patterns of rows mean nothing where rows have other names, unless they are said anew.
+    assert stored_spec(stored, "x", {"probe.granularity": "block"}).probe.layers == []
+    assert stored_spec(stored, "x", {"probe.granularity": "block", "probe.layers": ["a"]}).probe.layers == ["a"]
+    assert stored_spec(stored, "x", {"probe.granularity": "layer"}).probe.joint == [["fc*"]]
+    at = stored_spec(stored, "x", {"probe.at": ["zero"]}).resolved()
+    assert stored_spec(at, "x", {"probe.checkpoints": [1]}).probe_checkpoints() == (1, 50)
+    norms = {"probe.norm_statistics": "reestimated", "probe.norm_batches": 3}
+    few = stored_spec(stored, "x", norms).resolved()
+    assert stored_spec(few, "x", {"probe.norm_statistics": "kept"}).probe.norm_batches == 20
+    assert repr(stored) == before
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"train.lr": 0.5}, ["'train.lr' cannot change", "run.device"]),
+        ({"run.name": "y"}, ["'run.name' cannot change"]),
+        ({"nothing": 3}, ["'nothing' cannot change"]),
+        ({"probe.tolerence": 0.5}, ["the probe asked for: unknown key 'probe.tolerence'", "Did you mean 'tolerance'?"]),
+        ({"probe.at": ["9"]}, ["the probe asked for: probe.at: 9 is not kept"]),
+        ({"probe.at.x": 1}, ["no section"]),
+        ({"probe.at": ["0"], "probe.checkpoints": [0]}, ["the probe asked for", "probe.at"]),
+    ],
+)
+def test_what_cannot_replace_a_stored_key_is_refused(overrides: dict, said: list[str]):
+    with pytest.raises(SpecError) as caught:
+        stored_spec(make_spec({**BASE, "probe": {"at": ["zero"]}}).resolved(), "x", overrides)
+    for part in said:
+        assert part in str(caught.value)

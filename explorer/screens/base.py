@@ -21,6 +21,10 @@ class LyrxScreen(Screen[None]):
     HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (130, "-wide")]
     VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-low"), (22, "-normal"), (36, "-tall")]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: dict[str, Text] = {}
+
     @property
     def lyrx(self) -> "LyrxApp":
         """The app."""
@@ -44,8 +48,14 @@ class LyrxScreen(Screen[None]):
         )
         self.set_class(width < SMALLEST[0] or height < SMALLEST[1], "-too-small")
 
+    def put(self, selector: str, text: Text) -> None:
+        """Show `text` in a widget of text; nothing is laid out or drawn if it is what is shown already."""
+        widget = self.query_one(selector, Static)
+        if self._shown.get(selector) != text:
+            self._shown[selector] = text
+            widget.update(text)
+
     def say(self, note: Text | str, *, alarm: bool = False) -> None:
         """Put a note into the line above the keys. It is text, never markup."""
-        line = self.query_one("#note", Static)
-        line.update(note if isinstance(note, Text) else Text(note))
-        line.set_class(alarm, "-alarm")
+        self.put("#note", note if isinstance(note, Text) else Text(note))
+        self.query_one("#note", Static).set_class(alarm, "-alarm")

@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...store import LyrxError, NotCommittedError, Probe, Run, RunNotFoundError, Store
+from ...store import LyrxError, NotCommittedError, Probe, Progress, Run, RunNotFoundError, Store
 from ...store.run import Status
 from ..picture import Picture, take_picture
 
@@ -32,6 +32,8 @@ class RunRow:
     epochs: int
     cells: int
     """Committed."""
+    exact: int
+    """Of these, those that saw all examples."""
     wanted: int
 
 
@@ -43,23 +45,13 @@ class Table:
     problems: tuple[str, ...] = ()
 
 
-def _count(folder: Path) -> int:
-    """Committed records in a folder: their names alone tell."""
-    try:
-        return sum(name.endswith(".json") for name in os.listdir(folder))
-    except FileNotFoundError:
-        return 0
-
-
 class TableFeed:
-    """The table of runs: cheap enough to look again every second.
-
-    Counts commit records instead of reading every cell; opening a run reads and verifies them.
-    """
+    """The table of runs: cheap enough to look again every second, since only what has changed is read."""
 
     def __init__(self, store: Path):
         self.store = store
         self._known: dict[str, tuple[Hashable, RunRow]] = {}
+        self._probes: dict[Path, Probe] = {}
         self._last: Table | None = None
 
     def poll(self) -> Table | None:
@@ -81,24 +73,32 @@ class TableFeed:
 
     def _row(self, run: Run) -> RunRow:
         probes = run.probes()
-        probe = probes[-1] if probes else None
+        # The one known before has read its records.
+        probe = _again(self._probes.get(run.path), probes[-1]) if probes else None
+        if probe:
+            self._probes[run.path] = probe
         writer = run.writer()
         stamp = (run.info.created, run.history.rows.commits.stamp(), run.checkpoints.commits.stamp(), writer,
                  probe and (probe.info.id, probe.stamp()))  # fmt: skip
         known = self._known.get(run.name)
         if known and known[0] == stamp:
             return known[1]
-        cells = _count(probe.path / "estimate" / "commits") + _count(probe.path / "network" / "commits") if probe else 0
-        wanted = len(probe.info.all_cells()) if probe else 0
-        complete = bool(probe) and cells >= wanted and not probe.missing()
+        progress = probe.progress() if probe else Progress(0, 0, 0, None)
+        complete = bool(probe) and progress.committed == progress.total
         epochs = run.history.rows.commits.indices()
         last = run.history.at(epochs[-1][0]) if epochs else None
         row = RunRow(
             run.name, run.info.model, run.info.data, run.status_of(complete=complete),
-            last.test_error if last else None, last.epoch if last else None, run.info.epochs, cells, wanted,
+            last.test_error if last else None, last.epoch if last else None, run.info.epochs,
+            progress.committed, progress.exact, progress.total,
         )  # fmt: skip
         self._known[run.name] = (stamp, row)
         return row
+
+
+def _again(known: Probe | None, read: Probe) -> Probe:
+    """`known`, which remembers its records, unless `read` is another one or has been described anew."""
+    return known if known is not None and (known.path, known.info) == (read.path, read.info) else read
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,7 @@ class RunFeed:
         self._run: Run | None = None
         self._probe: Probe | None = None
         self._stamp: tuple[Hashable, ...] | None = None
+        self._last: Update | None = None
 
     def poll(self, *, force: bool = False) -> Update | None:
         """What is committed now, or None if that is what the last call said.
@@ -127,7 +128,7 @@ class RunFeed:
         try:
             return self._poll(force)
         except (RunNotFoundError, FileNotFoundError) as error:
-            self._run, self._stamp = None, None
+            self._run, self._stamp, self._last = None, None, None
             if not self.store.exists():
                 raise GoneError(f"the store {self.store} was removed.") from error
             raise GoneError(f"the run '{self.run}' was removed.") from error
@@ -140,25 +141,34 @@ class RunFeed:
         folder = self._run.path / "probes"
         names = tuple(sorted(name for name in os.listdir(folder) if not name.endswith(".partial")))
         run = self._run
-        probe_stamp = self._probe.stamp() if self._probe else None
         stamp = (born.st_ino, born.st_mtime_ns, names, run.history.rows.commits.stamp(),
-                 run.checkpoints.commits.stamp(), probe_stamp, run.writer())  # fmt: skip
+                 run.checkpoints.commits.stamp(), self._probe_stamp(), run.writer())  # fmt: skip
         if stamp == self._stamp and not force:
             return None
         if self._stamp is not None and stamp[:2] != self._stamp[:2]:
             # The run was made anew under the same name.
-            self._run, self._stamp, self.probe_id = None, None, None
+            self._run, self._stamp, self._last, self.probe_id = None, None, None, None
             return self._poll(True)
         probes = run.probes()
         if not probes:
             raise NotCommittedError(f"run '{run.name}' has no probe.")
-        if self._probe is None or self._probe.info.id != self.probe_id:
-            chosen = next((p for p in reversed(probes) if self.probe_id in (p.info.id, p.info.granularity)), probes[-1])
-            self._probe, self.probe_id = chosen, chosen.info.id
+        chosen = next((p for p in reversed(probes) if self.probe_id in (p.info.id, p.info.granularity)), probes[-1])
+        self._probe, self.probe_id = _again(self._probe, chosen), chosen.info.id
         # Taken before reading: what is committed meanwhile is seen the next time.
-        self._stamp = (*stamp[:5], self._probe.stamp(), stamp[6])
-        return Update(take_picture(run, self._probe), tuple(probe.info.id for probe in probes))
+        self._stamp = (*stamp[:5], self._probe_stamp(), stamp[6])
+        update = Update(take_picture(run, self._probe), tuple(probe.info.id for probe in probes))
+        if update == self._last and not force:
+            return None  # a stamp changes for some moments after what it stamps
+        self._last = update
+        return update
+
+    def _probe_stamp(self) -> Hashable:
+        """Of what is committed to the probe, and of its description (which holds the tolerance)."""
+        if self._probe is None:
+            return None
+        about = (self._probe.path / "zarr.json").stat()
+        return self._probe.stamp(), about.st_ino, about.st_mtime_ns
 
     def follow(self, probe: str | None) -> None:
         """Follow another probe from the next call on; None: the newest."""
-        self.probe_id, self._probe, self._stamp = probe, None, None
+        self.probe_id, self._probe, self._stamp, self._last = probe, None, None, None

@@ -32,7 +32,7 @@ class HeatmapScreen(LyrxScreen):
     """The heatmap of one run, following the store."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("a", "measure_missing", "all missing", id="heatmap.all"),
+        Binding("a", "measure_all", "all cells", id="heatmap.all"),
         Binding("x", "cancel", "cancel", id="heatmap.cancel"),
         Binding("m", "metric(1)", "metric", id="heatmap.metric"),
         Binding("M", "metric(-1)", "metric before", id="heatmap.metric-back", show=False),
@@ -68,7 +68,7 @@ class HeatmapScreen(LyrxScreen):
 
     def on_mount(self) -> None:
         self._feed = RunFeed(self.lyrx.store_path, self.run_name)
-        self.query_one("#title", Static).update(Text(f"{inert(self.run_name)}  reading …"))
+        self.put("#title", Text(f"{inert(self.run_name)}  reading …"))
         self.query_one(Heatmap).focus()
         self.read()
         self.set_interval(self.lyrx.poll_seconds, self.read)
@@ -135,9 +135,9 @@ class HeatmapScreen(LyrxScreen):
         """Show everything anew."""
         picture = self.picture
         if picture is not None:
-            self.query_one("#title", Static).update(_title(picture, self.size.width - 2))
+            self.put("#title", _title(picture, self.size.width - 2))
             states = self.query_one(Heatmap).states()
-            self.query_one("#legend", Static).update(legend(picture, self.metric, states, self.size.width - 2))
+            self.put("#legend", legend(picture, self.metric, states, self.size.width - 2))
             self.query_one("#training", Chart).show(training_plot(picture))
             self._show_cell()
         self._say()
@@ -156,7 +156,7 @@ class HeatmapScreen(LyrxScreen):
         panel = self.query_one("#cell", Static)
         width = panel.size.width or 32
         over, message = self._over((layer, column)), self.lyrx.measuring.message(key, layer, column)
-        panel.update(cell_text(picture, layer, column, over, message, width))
+        self.put("#cell", cell_text(picture, layer, column, over, message, width))
         chart = self.query_one("#layer", Chart)
         chart.show(layer_plot(picture, layer, chart.size.width or 24))
 
@@ -199,36 +199,37 @@ class HeatmapScreen(LyrxScreen):
         return picture is not None and picture.run.checkpoints[-1] in picture.committed
 
     def on_heatmap_chosen(self) -> None:
-        """Measure the cell under the cursor: all its draws, again if they are committed."""
+        """Measure what is missing of the cell under the cursor; if nothing is, on to all examples; if exact, again."""
         picture, key = self.picture, self.key
         if picture is None or key is None or not self._can_measure():
             return
         layer, column = self.query_one(Heatmap).position
         if layer is None and picture.columns[column].kind != REINITIALISE:
-            self._tell("the whole network is re-initialised only, never re-randomised")
+            self._tell("the whole network is re-initialised only")
             return
         cell = picture.cell(layer, column)
         draws = 1 if layer is None else picture.columns[column].draws
+        complete, exact = (False, False) if cell is None else (cell.complete, cell.complete and cell.exact)
         self._hint = ""
-        self.lyrx.measuring.ask(
-            key, [Cell(layer, column, draw) for draw in range(draws)], again=cell is not None and cell.complete
-        )
+        self.lyrx.measuring.ask(key, [Cell(layer, column, draw) for draw in range(draws)], again=exact, exact=complete)
 
-    def action_measure_missing(self) -> None:
-        """Measure whatever is not committed, or damaged."""
+    def action_measure_all(self) -> None:
+        """Measure whatever is not committed, or damaged; where nothing is, take every estimate on to all examples."""
         picture, key = self.picture, self.key
         if picture is None or key is None or not self._can_measure():
             return
-        missing = []
+        missing, estimates = [], []
         for cell in picture.probe.all_cells():
             known = picture.cell(cell.layer, cell.column)
             if known is None or not known.complete:
                 missing.append(cell)
-        if missing:
+            elif not known.exact:
+                estimates.append(cell)
+        if missing or estimates:
             self._hint = ""
-            self.lyrx.measuring.ask(key, missing)
+            self.lyrx.measuring.ask(key, missing or estimates, exact=not missing)
         else:
-            self._tell("every cell is measured; enter measures one again")
+            self._tell("every cell is measured, and exact; enter measures one again")
 
     def _can_measure(self) -> bool:
         if self._gone:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ class Request:
     key: ProbeKey
     cells: list[Cell]
     again: bool
+    exact: bool = False
+    """On to the end of the data."""
     repeated: bool = False
     """Asked for a second time, since the first worker died: there is no third."""
     wanted: int = 0
@@ -79,13 +81,13 @@ class Measuring:
 
     # Asking
 
-    def ask(self, key: ProbeKey, cells: Sequence[Cell], *, again: bool = False) -> None:
-        """Measure `cells` of a run's probe, those that are not being measured already."""
+    def ask(self, key: ProbeKey, cells: Sequence[Cell], *, again: bool = False, exact: bool = False) -> None:
+        """Measure `cells` of a run's probe, those that are not being measured already; `exact`: on all examples."""
         fresh = [cell for cell in cells if not self._busy(key, cell)]
         if fresh:
             self._deaths = 0
             self._tell("")
-            self._send(Request(str(next(self._ids)), key, fresh, again))
+            self._send(Request(str(next(self._ids)), key, fresh, again, exact))
 
     def cancel(self) -> bool:
         """Stop all that was asked for. Returns whether there was anything."""
@@ -97,7 +99,7 @@ class Measuring:
 
     def warm_up(self, key: ProbeKey) -> None:
         """Start a worker and have it load this probe's network and data, so that the first cell comes without delay."""
-        self.client.send(self._message(_WARM, key, [], again=False))
+        self.client.send(_message(self.store, Request(_WARM, key, [], again=False)))
 
     async def close(self) -> None:
         """End the worker."""
@@ -108,16 +110,8 @@ class Measuring:
         self.requests[request.id] = request
         for cell in request.cells:
             self._set(request.key, cell, Mark(State.QUEUED))
-        self.client.send(self._message(request.id, request.key, request.cells, again=request.again))
+        self.client.send(_message(self.store, request))
         self._changed(request.key)
-
-    def _message(self, request: str, key: ProbeKey, cells: Sequence[Cell], *, again: bool) -> dict[str, Any]:
-        run, probe = key
-        wire = [[cell.layer, cell.column, cell.draw] for cell in cells]
-        return {
-            "type": "probe", "id": request, "store": str(self.store), "run": run, "probe": probe, "cells": wire,
-            "again": again,
-        }  # fmt: skip
 
     # What is going on
 
@@ -246,7 +240,7 @@ class Measuring:
                 self._set(request.key, running, Mark(State.FAILED, message=f"the worker died: {death}"))
             if death.ready and not request.repeated and cells:
                 again += len(cells)
-                self._send(Request(str(next(self._ids)), request.key, cells, request.again, repeated=True))
+                self._send(replace(request, id=str(next(self._ids)), cells=cells, repeated=True, wanted=0, done=0))
             else:
                 lost += len(cells)
                 for cell in cells:
@@ -259,6 +253,18 @@ class Measuring:
     def _running(self, key: ProbeKey, cell: Cell) -> bool:
         mark = self._mark(key, cell)
         return mark is not None and mark.state is State.RUNNING
+
+
+def _message(store: Path, request: Request) -> dict[str, Any]:
+    """The request in the words of the protocol."""
+    run, probe = request.key
+    wire = [[cell.layer, cell.column, cell.draw] for cell in request.cells]
+    message: dict[str, Any] = {
+        "type": "probe", "id": request.id, "store": str(store), "run": run, "probe": probe, "cells": wire,
+        "again": request.again,
+    }  # fmt: skip
+    # A worker of an older version, at the other end of ssh, knows everything but this.
+    return message | {"exact": True} if request.exact else message
 
 
 def _one_line(message: str) -> str:

@@ -33,7 +33,10 @@ def state_mark(row: RunRow) -> Text:
     """The run's state: a mark, the word, and how far its training or, after that, its cells are."""
     mark, colour = _STATES[row.status]
     text = Text(f"{mark} {row.status}", Style(color=colour))
-    if row.status != "complete":
+    if row.status == "complete":
+        if row.exact < row.wanted:
+            text.append(f", {int(100 * row.exact / row.wanted)} % exact", _MUTED)
+    else:
         trained = row.epoch is not None and row.epoch >= row.epochs
         share = row.cells / max(1, row.wanted) if trained else (row.epoch or 0) / max(1, row.epochs)
         if share < 1:

@@ -3,9 +3,10 @@
 from rich.style import Style
 from rich.text import Text
 
-from ...store import RERANDOMISE, Estimate
+from ...store import REINITIALISE, Estimate, inert
 from ..picture import METRICS, CellSummary, Picture
 from ..show import shorten
+from ..words import deed
 from .marks import WORDS, Place, State
 
 _MUTED = Style(color="#8a8a8a")
@@ -25,8 +26,7 @@ def cell_text(picture: Picture, layer: int | None, column: int, over: Place | No
     """
     lines: list[Text] = [_title(picture, layer, column, width)]
     cell = picture.cell(layer, column)
-    random = picture.columns[column].kind == RERANDOMISE
-    if layer is None and random:
+    if layer is None and picture.columns[column].kind != REINITIALISE:
         lines.append(Text("the whole network is re-initialised only", _MUTED))
     elif cell is None:
         lines.append(Text("not measured yet", _MUTED))
@@ -39,7 +39,11 @@ def cell_text(picture: Picture, layer: int | None, column: int, over: Place | No
         lines.insert(1, _going_on(over, message))
     lines += _distance(picture, layer, column)
     if layer is not None:
-        lines.append(_field("size", f"{picture.probe.layers[layer].parameters:,} weights"))
+        info = picture.probe.layers[layer]
+        joint = f" of {len(info.joint)} layers" if info.joint else ""
+        lines.append(_field("size", f"{info.parameters:,} weights{joint}"))
+    if cell is not None and cell.measured and not cell.exact:
+        lines.append(Text("enter goes on to all examples", _MUTED))
     for line in lines:
         line.no_wrap = True
         line.truncate(width, overflow="ellipsis")
@@ -47,8 +51,7 @@ def cell_text(picture: Picture, layer: int | None, column: int, over: Place | No
 
 
 def _title(picture: Picture, layer: int | None, column: int, width: int) -> Text:
-    head = picture.columns[column]
-    what = "re-randomised" if head.kind == RERANDOMISE else f"at checkpoint {head.label}"
+    what = deed(picture.columns[column])
     name = "whole network" if layer is None else shorten(picture.layer_names[layer], max(6, width - len(what) - 1))
     return Text.assemble((name, _TITLE), (f" {what}", _MUTED))
 
@@ -63,13 +66,17 @@ def _field(label: str, *parts: str | tuple[str, Style]) -> Text:
 
 def _numbers(picture: Picture, layer: int | None, column: int, cell: CellSummary) -> list[Text]:
     verdict = _verdict(picture, layer, column)
-    lines = [_field("error", (f"{100 * cell.error:.2f} %", _TITLE), *((" ", verdict) if verdict else ()))]
+    about = "" if cell.exact else "~"
+    lines = [_field("error", (f"{about}{100 * cell.error:.2f} %", _TITLE), *((" ", verdict) if verdict else ()))]
     if not cell.exact:
-        lines.append(_field("95 %", f"{100 * cell.low:.2f} to {100 * cell.high:.2f} %"))
+        half = f" (±{50 * (cell.high - cell.low):.1f})"
+        lines.append(_field("95 %", f"{100 * cell.low:.2f} to {100 * cell.high:.2f} %", (half, _MUTED)))
     if cell.expected > 1:
         lines += _draws(cell)
-    seen = f"{cell.n:,} of {cell.total:,}" if not cell.exact else f"{cell.n:,}, all: exact"
-    lines.append(_field("examples", seen))
+    seen = f"{cell.n:,} of {cell.total:,}" if not cell.exact else f"all {cell.n:,}: exact"
+    lines.append(_field("examples", seen, (f" {inert(cell.evaluator)}", _MUTED)))
+    if cell.reason:
+        lines.append(_field("", (f"not replayed: {inert(cell.reason)}", _MUTED)))
     loss = METRICS["loss"].text(cell.loss, 8)
     lines.append(_field("loss", loss, (" agreement ", _MUTED), f"{100 * cell.agreement:.1f} %"))
     baseline = picture.baseline

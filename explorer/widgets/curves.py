@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
+from ...store import REINITIALISE
 from ..picture import Picture
 from ..show import shorten
 from .chart import Plot, Series
@@ -36,7 +37,7 @@ def layer_plot(picture: Picture, layer: int | None, width: int) -> Plot:
 
     Checkpoints stand at equal distances, as the heatmap's columns do.
     """
-    columns = [index for index, column in enumerate(picture.columns) if column.checkpoint is not None]
+    columns = [index for index, column in enumerate(picture.columns) if column.kind == REINITIALISE]
     places = range(len(columns))
     own = _errors(picture, layer, columns)
     whole = "whole network" if width >= 36 else "network"

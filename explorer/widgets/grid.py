@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from ...store import RERANDOMISE, inert
+from ...store import inert
 from ..picture import Picture
+from ..words import head
 
 HEAD = 2
 """Lines of column heads."""
@@ -15,6 +16,8 @@ MARGIN = 2
 NETWORK = "whole network"
 
 DIGITS_WIDTH, PLAIN_WIDTH, WIDEST, TALLEST = 6, 3, 14, 8
+MOST_LEAST = 10
+"""The least width of a cell with digits is not greater than this, however long the heads are."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,8 @@ class Grid:
     """The geometry of a heatmap in a viewport; cells grow to use the room there is."""
 
     rows: int
-    random: tuple[bool, ...]
-    """For each column, whether it is a re-randomisation: a gap sets these apart."""
+    gaps: tuple[bool, ...]
+    """For each column, whether a blank follows it: kinds are set apart."""
     names: int
     """Columns of text before the first cell."""
     cell_width: int
@@ -36,21 +39,24 @@ class Grid:
     def fit(cls, picture: Picture, width: int, height: int, *, digits: bool) -> "Grid":
         """The geometry for a viewport of `width` x `height`."""
         rows = len(picture.probe.layers)
-        random = tuple(column.kind == RERANDOMISE for column in picture.columns)
+        kinds = [column.kind for column in picture.columns]
+        gaps = tuple(kind != after for kind, after in zip(kinds, [*kinds[1:], kinds[-1]], strict=True))
         longest = max([len(NETWORK), *(cell_len(inert(name)) for name in picture.layer_names)])
-        least = DIGITS_WIDTH if digits else PLAIN_WIDTH
+        # Heads of several words ("100:0.25") need a blank between them.
+        heads = max(len(head(column, DIGITS_WIDTH)) for column in picture.columns)
+        least = min(MOST_LEAST, max(DIGITS_WIDTH, heads + 1)) if digits else PLAIN_WIDTH
         # Names give way to columns, as far as the end that tells layers apart stays.
-        beside = width - len(random) * least - sum(random) - MARGIN - 1
+        beside = width - len(gaps) * least - sum(gaps) - MARGIN - 1
         most = min(beside, width // 4) if beside >= len(NETWORK) else width // 4
         names = MARGIN + min(longest, max(len(NETWORK), most)) + 1
-        room = width - names - sum(random)
-        cell_width = min(WIDEST, max(least, room // max(1, len(random))))
+        room = width - names - sum(gaps)
+        cell_width = min(WIDEST, max(least, room // max(1, len(gaps))))
         # The whole network's row may be lower than the others, so that these can be higher.
         spare = height - HEAD
         cell_height = min(TALLEST, max(1, cell_width * 3 // 4), max(1, (spare - 2) // max(1, rows)))
         left = spare - rows * cell_height
         gap = 1 if left > 1 else 0
-        return cls(rows, random, names, cell_width, cell_height, min(cell_height, max(1, left - gap)), gap)
+        return cls(rows, gaps, names, cell_width, cell_height, min(cell_height, max(1, left - gap)), gap)
 
     @property
     def foot(self) -> int:
@@ -60,7 +66,7 @@ class Grid:
     @property
     def width(self) -> int:
         """Columns of text of the whole heatmap."""
-        return self.x(len(self.random))
+        return self.x(len(self.gaps))
 
     @property
     def height(self) -> int:
@@ -69,14 +75,14 @@ class Grid:
 
     def x(self, column: int) -> int:
         """Where `column` starts, unscrolled."""
-        return self.names + column * self.cell_width + sum(self.random[:column])
+        return self.names + column * self.cell_width + sum(self.gaps[:column])
 
     def first_column(self, scroll_x: int) -> int:
         """The first column shown: columns are never cut at the left."""
-        for column in range(len(self.random)):
+        for column in range(len(self.gaps)):
             if self.x(column) - self.names >= scroll_x:
                 return column
-        return max(0, len(self.random) - 1)
+        return max(0, len(self.gaps) - 1)
 
     def first_line(self, scroll_y: int) -> int:
         """The first body line shown: rows are never cut at the top."""
@@ -86,7 +92,7 @@ class Grid:
         """The columns that are seen whole in a viewport of `width`."""
         first = self.first_column(scroll_x)
         last = first
-        while last + 1 < len(self.random) and self.x(last + 2) - self.x(first) <= width - self.names:
+        while last + 1 < len(self.gaps) and self.x(last + 2) - self.x(first) <= width - self.names:
             last += 1
         return range(first, last + 1)
 
@@ -95,7 +101,7 @@ class Grid:
         if x < self.names:
             return None
         inside = x - self.names + self.x(self.first_column(scroll_x))
-        for column in range(len(self.random)):
+        for column in range(len(self.gaps)):
             if self.x(column) <= inside < self.x(column) + self.cell_width:
                 return column
         return None

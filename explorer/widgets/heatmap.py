@@ -11,14 +11,16 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from ...store import REINITIALISE
 from .. import ramp
 from ..picture import Picture
 from ..show import shorten
+from ..words import above, head
 from .grid import HEAD, NETWORK, Grid
 from .marks import MARKS, Place, State, place
 
@@ -39,6 +41,7 @@ _NOT_FINITE = Style(color="#ffffff", bgcolor=ramp.NOT_FINITE)
 _HEAD = Style(color=MUTED)
 _NAME = Style(color="#d0d0d0")
 _HERE = Style(color=ACCENT, bold=True)
+_JOINT = Style(italic=True)
 _BLANK = Style.null()
 
 
@@ -46,7 +49,7 @@ class Heatmap(ScrollView, can_focus=True, inherit_bindings=False):
     """A heatmap with a cursor. Posts Moved when the cursor moves, and Chosen on Enter or a second click."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "choose", "measure", id="heatmap.measure"),
+        Binding("enter", "choose", "measure, sharpen", id="heatmap.measure"),
         Binding("up,k", "move(-1, 0)", "up", id="heatmap.up", show=False),
         Binding("down,j", "move(1, 0)", "down", id="heatmap.down", show=False),
         Binding("left,h", "move(0, -1)", "left", id="heatmap.left", show=False),
@@ -78,6 +81,8 @@ class Heatmap(ScrollView, can_focus=True, inherit_bindings=False):
         self._scale = ramp.Scale("error", 0.0, 1.0)
         self._grid: Grid | None = None
         self._strips: dict[tuple, Strip] = {}
+        self._looks: dict[int, list[tuple[Place, Style]]] = {}
+        """What is drawn in each row."""
 
     # What is shown
 
@@ -87,37 +92,69 @@ class Heatmap(ScrollView, can_focus=True, inherit_bindings=False):
         self.picture = picture
         self._over = over or self._over
         if fresh:
-            first = next((i for i, column in enumerate(picture.columns) if column.checkpoint is not None), 0)
+            first = next((i for i, column in enumerate(picture.columns) if column.kind == REINITIALISE), 0)
             self.cursor = (0, first)
-        self._rescale()
+        scale, self._scale = self._scale, ramp.scale(picture, self.metric)
+        if fresh or scale != self._scale or self._fitted() != self._grid:
+            self._layout_grid()
+        else:
+            self.refresh_marks()
 
     def show_metric(self, metric: str, digits: bool) -> None:
         """Colour by `metric`, with or without digits in the cells."""
         self.metric, self.digits = metric, digits
-        self._rescale()
+        if self.picture is not None:
+            self._scale = ramp.scale(self.picture, self.metric)
+            self._layout_grid()
 
     def refresh_marks(self) -> None:
-        """Draw anew: what `over` tells has changed."""
-        self._strips.clear()
-        self.refresh()
-
-    def _rescale(self) -> None:
-        if self.picture is None:
+        """Draw anew the rows in which something looks otherwise than before."""
+        if self.picture is None or self._grid is None:
             return
-        self._scale = ramp.scale(self.picture, self.metric)
-        self._layout_grid()
+        before, self._looks = self._looks, self._rows_looks(self.picture)
+        changed = {row for row, looks in self._looks.items() if looks != before.get(row)}
+        for key in [key for key in self._strips if key[0] in changed]:
+            del self._strips[key]
+        for row in changed:
+            top, height = self._lines_of(row)
+            if height > 0:
+                self.refresh(Region(0, top, self.size.width, height))
 
-    def _layout_grid(self) -> None:
+    def _rows_looks(self, picture: Picture) -> dict[int, list[tuple[Place, Style]]]:
+        columns, rows = range(len(picture.columns)), len(picture.probe.layers)
+        return {
+            row: [self.look((None if row == rows else row, column)) for column in columns] for row in range(rows + 1)
+        }
+
+    def _lines_of(self, row: int) -> tuple[int, int]:
+        """(first line, number of lines) of a row in the viewport; none where it is scrolled out of sight."""
+        assert self._grid
+        grid = self._grid
+        bottom = min(self.viewport.height, grid.height)
+        if row == grid.rows:
+            return bottom - grid.network_height, grid.network_height
+        start = HEAD + row * grid.cell_height - grid.first_line(round(self.scroll_y))
+        top, end = max(HEAD, start), min(start + grid.cell_height, bottom - grid.foot)
+        return top, end - top
+
+    def _fitted(self) -> Grid | None:
+        """The geometry for the room there is."""
         if self.picture is None:
-            return
+            return None
         # Twice, since a scrollbar takes a line or a column away.
         width, height = self.container_size
         grid = Grid.fit(self.picture, width, height, digits=self.digits)
         narrow, low = grid.height > height, grid.width > width
         if narrow or low:
             grid = Grid.fit(self.picture, width - narrow, height - low, digits=self.digits)
-        self._grid = grid
+        return grid
+
+    def _layout_grid(self) -> None:
+        grid = self._grid = self._fitted()
+        if grid is None or self.picture is None:
+            return
         self._strips.clear()
+        self._looks = self._rows_looks(self.picture)
         self.virtual_size = Size(grid.width, grid.height)
         self.refresh()
         self._reveal()
@@ -243,21 +280,25 @@ class Heatmap(ScrollView, can_focus=True, inherit_bindings=False):
         assert self._grid
         assert self.picture
         grid = self._grid
+        told = self.picture.columns
+        written = ""
         if line == 0:
-            first = next((column for column in columns if not grid.random[column]), None)
-            if first is not None:
-                start = grid.x(first) - grid.x(columns[0]) + grid.names
-                room = max(0, self.viewport.width - start)
-                title = "re-initialised at checkpoint"
-                yield Segment(" " * start + (title if room >= len(title) else "checkpoint"[:room]), _HEAD)
+            for column in columns:
+                if column != columns[0] and told[column].kind == told[column - 1].kind:
+                    continue
+                start = grid.x(column) - grid.x(columns[0]) + grid.names
+                run = next(
+                    (after for after in columns if after > column and told[after].kind != told[column].kind), None
+                )
+                end = self.viewport.width if run is None else grid.x(run) - grid.x(columns[0]) + grid.names - 1
+                written = written.ljust(start) + above(told[column].kind, max(0, end - start))
+            yield Segment(written, _HEAD)
             return
         line_length = 0
         for column in columns:
-            random, here = grid.random[column], self.interactive and column == self.cursor[1]
-            label = self.picture.columns[column].label
-            if random:
-                label = label if len(label) <= grid.cell_width else "rnd"
-            elif self.digits:
+            here = self.interactive and column == self.cursor[1]
+            label = head(told[column], grid.cell_width)
+            if told[column].kind == REINITIALISE and self.digits:
                 label = label.rjust(3)
             start = grid.x(column) - grid.x(columns[0]) + grid.names + (grid.cell_width - len(label)) // 2
             # Heads that would touch the one before are left out.
@@ -279,10 +320,12 @@ class Heatmap(ScrollView, can_focus=True, inherit_bindings=False):
             name = NETWORK if layer is None else shorten(self.picture.layer_names[layer], grid.names - 3)
         mark = "▸ " if here and line == middle else "  "
         style = _HERE if here else _HEAD if layer is None else _NAME
+        if layer is not None and self.picture.probe.layers[layer].joint:
+            style += _JOINT
         yield Segment((mark + name).ljust(grid.names), style)
         for column in columns:
             yield from self._cell((layer, column), line, height, here and column == self.cursor[1])
-            if grid.random[column]:
+            if grid.gaps[column]:
                 yield Segment(" ", _BLANK)
 
     def _cell(self, position: Position, line: int, height: int, cursor: bool) -> Iterator[Segment]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from ...store import REINITIALISE
 from ..picture import METRICS, Picture
 
 
@@ -10,11 +11,12 @@ class State(Enum):
     """The state of one place (a layer and a column, all draws together)."""
 
     NONE = "none"
-    """There is no such cell: the whole network cannot be re-randomised, a random layer has no distance."""
+    """There is no such cell: the whole network is re-initialised only, and only such a layer has a distance."""
     MISSING = "missing"
-    PARTIAL = "partial"
-    """Some of the draws are committed."""
+    ESTIMATE = "estimate"
+    """Not all examples were seen, or not all draws made: the number will still move."""
     DONE = "done"
+    """Exact: all draws on all examples."""
     DAMAGED = "damaged"
     QUEUED = "queued"
     RUNNING = "running"
@@ -24,17 +26,17 @@ class State(Enum):
 MARKS = {
     State.NONE: "",
     State.MISSING: "·",
-    State.PARTIAL: "~",
+    State.ESTIMATE: "~",
     State.DAMAGED: "×",
     State.QUEUED: "○",
     State.RUNNING: "▶",
     State.FAILED: "!",
 }
-"""The mark of each state; DONE has none, it shows its number. PARTIAL goes in front of the number."""
+"""The mark of each state; DONE has none, it shows its number. ESTIMATE goes in front of the number."""
 
 WORDS = {
     State.MISSING: "not measured",
-    State.PARTIAL: "some draws",
+    State.ESTIMATE: "estimate",
     State.DAMAGED: "damaged",
     State.QUEUED: "queued",
     State.RUNNING: "running",
@@ -51,21 +53,26 @@ class Place:
     progress: float | None = None
     """Of a running cell: the share of its examples seen, 0..1."""
 
+    @property
+    def estimate(self) -> bool:
+        """Whether its number will still move."""
+        return self.state is State.ESTIMATE
+
     def text(self, metric: str, width: int) -> str:
         """What to write into `width` characters: the number, or the state's mark."""
         if self.state is State.RUNNING and self.progress is not None and width >= 4:
             return f"{MARKS[State.RUNNING]}{100 * self.progress:.0f}%"[:width]
         if self.value is None:
             return MARKS.get(self.state, "")
-        mark = MARKS[State.PARTIAL] if self.state is State.PARTIAL else ""
+        mark = MARKS[State.ESTIMATE] if self.estimate else ""
         return mark + METRICS[metric].text(self.value, width - len(mark))
 
 
 def place(picture: Picture, metric: str, layer: int | None, column: int) -> Place:
     """The place as the store knows it."""
     distance = metric in ("l2", "linf")
-    random = picture.columns[column].checkpoint is None
-    if (random and (layer is None or distance)) or (distance and layer is None):
+    reinitialised = picture.columns[column].kind == REINITIALISE
+    if (distance and layer is None) or ((distance or layer is None) and not reinitialised):
         return Place(State.NONE)
     value = picture.value(metric, layer, column)
     if distance:
@@ -75,4 +82,4 @@ def place(picture: Picture, metric: str, layer: int | None, column: int) -> Plac
         return Place(State.MISSING)
     if cell.damaged:
         return Place(State.DAMAGED)
-    return Place(State.DONE if cell.complete else State.PARTIAL, value)
+    return Place(State.DONE if cell.complete and cell.exact else State.ESTIMATE, value)

@@ -1,0 +1,258 @@
+"""`probe(model, data, ...)`: which layers of a network matter, in one call, without a store."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..store import REINITIALISE, RERANDOMISE, Cell, Column, ProbeInfo
+from .building import seeded
+from .device import choose_device
+from .errors import ModelError, RestoreError, SpecError
+from .examples import order_of
+from .forwards import Forwards, Row, Variant
+from .inputs import Inputs, gather
+from .intervals import CONFIDENCE
+from .interventions import Interventions
+from .layers import find_layers
+from .looks import estimate_of
+from .memory import BatchSize, choose_batch_size
+from .norms import norm_batches as batches_for_norms
+from .precision import Precision, PrecisionName
+from .renorm import Renormer
+from .result import ProbeResult
+from .sources import StateSource
+from .state import describe, named_tensors, to_array
+from .stopping import Rule
+from .sweep import CHECKED, Sweep, Work, measure_baseline
+from .tallies import Judge, Outcome, judge
+from .variants import Residents
+
+Hook = Callable[[Any, Any], Tensor]
+"""(the network's output, the batch's targets) -> one value for each example."""
+
+
+def probe(
+    model: nn.Module,
+    data: Any,
+    checkpoints: Mapping[int, Mapping[str, Tensor]] | None = None,
+    *,
+    build: Callable[[], nn.Module] | None = None,
+    at: Sequence[str] | None = None,
+    granularity: Literal["layer", "module", "block", "patterns"] = "layer",
+    layers: Sequence[str] = (),
+    patterns: Mapping[str, Sequence[str]] | None = None,
+    joint: Sequence[Sequence[str]] = (),
+    draws: int = 3,
+    evaluator: Literal["replay", "full"] = "replay",
+    exact: bool = True,
+    tolerance: float = 0.05,
+    precision: PrecisionName = "fp32",
+    batch_size: int | None = None,
+    memory: int | None = None,
+    device: str | torch.device | None = None,
+    seed: int = 0,
+    loss: Hook | None = None,
+    correct: Hook | None = None,
+    targets: str = "labels",
+    norm_statistics: Literal["rewound", "kept", "reestimated"] = "rewound",
+    norm_data: Any = None,
+    norm_batches: int = 20,
+    on_look: Callable[[ProbeResult], None] | None = None,
+) -> ProbeResult:
+    """Put each layer of the trained `model` back, or to something else, and measure the error on `data`.
+
+    model: the trained network, on any device.  It is left as it was, bit for bit, which is checked.
+    data: (inputs, targets), a DataLoader, or batches of dicts; see :func:`lyrx.engine.inputs.gather`.
+    checkpoints: by epoch, state dicts of the network as it was then; 0 is its initialisation.
+    build: makes a freshly initialised network, for re-randomisation.
+    at: columns such as "random", "0", "zero", "noise:0.1", "path:0.5", "shuffle"; default: "random" where there is
+    `build`, and every checkpoint.
+    granularity, layers, patterns, joint: the rows, as in a spec's probe section.
+    draws: cells for each layer where random numbers are drawn.
+    exact: all of the data; else each cell stops as soon as it is known well enough, or on which side of `tolerance`
+    above the trained network's error it lies.  `on_look` sees the picture sharpen.
+    evaluator: "replay" computes from the reset layer on, "full" the whole network for every cell.
+    memory: bytes that a batch may take; default: a share of what is free.
+    loss, correct: for other tasks than classification: float[k] and bool[k] of a batch's k examples.
+    norm_statistics: of BatchNorm: put back with their layer, kept as trained, or estimated anew on `norm_batches`
+    batches of 128 examples of `norm_data` (training data, without targets' being used).
+
+    Raises LyrxError for what does not fit together: SpecError, ModelError, LayerError, DataError, ColumnError.
+    """
+    rule = _rule(tolerance, exact)
+    states = dict(checkpoints or {})
+    columns = _columns(at, sorted(states), build is not None, draws)
+    home = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
+    place = choose_device(device) if isinstance(device, str) else device or home
+    judged = _judge(loss, correct)
+    with _unchanged(model), _moved(model, home, place):
+        inputs = gather(data, place, targets)
+        arguments = inputs.between(0, min(2, len(inputs)))[0]
+        with _no_training(model):
+            rows = find_layers(model, describe(model), arguments, granularity, patterns, only=layers, joint=joint)
+        info = ProbeInfo(
+            granularity, rows.rows, columns, tuple(sorted(states)), "", {"norm_statistics": norm_statistics}
+        )
+        source = StateSource(model, states, (lambda drawn: seeded(drawn, build)) if build else None)
+        ordered = inputs.ordered(order_of(len(inputs), seed))
+        with Forwards(model, Precision(precision, place), replay=evaluator == "replay") as forwards:
+            forwards.prepare(ordered.between(0, min(CHECKED, len(ordered)))[0])
+            named = [Row(layer.name, layer.tensors) for layer in rows.rows]
+            size = BatchSize(batch_size or choose_batch_size(forwards, named, place, memory))
+            baseline = measure_baseline(forwards, ordered, size, judged)
+            maker = _Maker(
+                Interventions(source, info, seed),
+                Residents(forwards.swap, place, memory),
+                _renormer(forwards, norm_statistics, norm_data, norm_batches, place, targets, seed),
+                info,
+                named,
+            )
+            works = [maker.work(cell) for cell in info.cells()]
+            sweep = Sweep(forwards, ordered, baseline, rule, size, judged)
+
+            def result() -> ProbeResult:
+                estimates = {work.key: estimate_of(work, len(ordered)) for work in works if work.tally.seen}
+                return ProbeResult(
+                    info, estimates, baseline.error, baseline.loss, tolerance, tuple(forwards.fallbacks.values())
+                )
+
+            for group in sweep.run(works):
+                failed = next((work.failure for work in group if work.failure is not None), None)
+                if failed is not None:
+                    raise failed
+                if on_look is not None:
+                    on_look(result())
+            return result()
+
+
+class _Maker:
+    """Cells as work."""
+
+    def __init__(
+        self,
+        interventions: Interventions,
+        residents: Residents,
+        renormer: Renormer | None,
+        info: ProbeInfo,
+        rows: Sequence[Row],
+    ):
+        self._interventions, self._residents, self._renormer = interventions, residents, renormer
+        self._info, self._rows = info, rows
+
+    def work(self, cell: Cell) -> Work:
+        assert cell.layer is not None
+        column, row = self._info.columns[cell.column], self._rows[cell.layer]
+        return Work(
+            key=cell,
+            row=row,
+            kind=column.kind,
+            load=lambda: Variant(row, column.kind, self._residents.get(cell, lambda: self._values(cell))),
+            # Bonferroni over the draws: the mean of their intervals' ends then holds the mean of their errors.
+            confidence=1 - (1 - CONFIDENCE) / column.draws,
+        )
+
+    def _values(self, cell: Cell) -> dict[str, Tensor]:
+        values = self._interventions.values(cell)
+        return values | (self._renormer.statistics(values) if self._renormer else {})
+
+
+def _rule(tolerance: float, exact: bool) -> Rule:
+    try:
+        return Rule(tolerance=tolerance, exact=exact)
+    except ValueError as error:
+        raise SpecError(f"tolerance: {error}.") from None
+
+
+def _columns(at: Sequence[str] | None, epochs: Sequence[int], can_build: bool, draws: int) -> tuple[Column, ...]:
+    if at is None:
+        chosen = [Column(RERANDOMISE, draws=draws)] if can_build and draws else []
+        chosen += [Column(REINITIALISE, epoch) for epoch in epochs]
+    else:
+        chosen = [Column.parse(str(text), draws=max(1, draws), final=None) for text in at]
+    if not chosen:
+        raise SpecError("there is nothing to measure: give checkpoints, build, or columns with at=[...].")
+    for column in chosen:
+        if column.checkpoint is not None and column.checkpoint not in epochs:
+            raise SpecError(f"at: '{column.label}' needs checkpoint {column.checkpoint}; there are {list(epochs)}.")
+        if column.kind == RERANDOMISE and not can_build:
+            raise SpecError("at: 'random' needs build=..., a function that makes a freshly initialised network.")
+    return tuple(dict.fromkeys(chosen))
+
+
+def _judge(loss: Hook | None, correct: Hook | None) -> Judge:
+    if correct is None:
+        if loss is not None:
+            raise SpecError("loss goes with correct: without it the outputs are taken as scores of classes.")
+        return judge
+    right = correct
+
+    def judged(output: Any, wanted: Any) -> Outcome:
+        good = right(output, wanted)
+        if good.dtype != torch.bool or good.dim() != 1:
+            raise ModelError(f"correct gives {good.dtype}{list(good.shape)}; bool[k], one for each example, is needed.")
+        cost = loss(output, wanted).float() if loss else torch.full(good.shape, torch.nan, device=good.device)
+        if cost.shape != good.shape:
+            raise ModelError(f"loss gives float{list(cost.shape)} where correct gives bool{list(good.shape)}.")
+        return Outcome(good.long(), ~good, cost)
+
+    return judged
+
+
+def _renormer(
+    forwards: Forwards, policy: str, data: Any, count: int, device: torch.device, targets: str, seed: int
+) -> Renormer | None:
+    if policy != "reestimated":
+        return None
+    if data is None:
+        raise SpecError("norm_statistics='reestimated' needs norm_data, the training data.")
+    training: Inputs = gather(data, device, targets)
+    return Renormer(forwards, training.take, batches_for_norms(seed, len(training), count, 128))
+
+
+@contextmanager
+def _no_training(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def _moved(model: nn.Module, home: torch.device, place: torch.device) -> Iterator[None]:
+    if home != place:
+        model.to(place)
+    try:
+        yield
+    finally:
+        if home != place:
+            model.to(home)
+
+
+@contextmanager
+def _unchanged(model: nn.Module) -> Iterator[None]:
+    """Weights, modes and hooks are afterwards what they were, also after an error. Raises RestoreError."""
+    before = _state(model)
+    try:
+        yield
+    finally:
+        after = _state(model)
+    changed = [name for name in before if before[name] != after.get(name)] + [n for n in after if n not in before]
+    if changed:
+        raise RestoreError(f"after probing, the network is no longer what it was: {', '.join(changed[:5])}.")
+
+
+def _state(model: nn.Module) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        name: hashlib.sha256(to_array(tensor).tobytes()).hexdigest() for name, tensor in named_tensors(model).items()
+    }
+    for name, module in model.named_modules():
+        hooks = [len(value) for key, value in sorted(vars(module).items()) if key.endswith("_hooks")]
+        found[f"module {name or 'itself'}"] = (module.training, hooks, sorted(vars(module)))
+    return found

@@ -1,0 +1,55 @@
+"""How many examples a forward takes."""
+
+from collections.abc import Sequence
+
+import torch
+
+from .forwards import Forwards, Row
+
+SHARE = 0.5
+"""Of the memory that is free, if nothing else is said."""
+
+WORKING_SET = {"cpu": 128 * 2**20, "cuda": 8 * 2**30}
+"""Bytes that a forward of one batch touches at its fullest: more examples than this do not make it faster, and a cancel
+would wait longer."""
+
+LARGEST = 2048
+"""Examples a batch at most, so that a picture of few examples has several looks."""
+
+
+class BatchSize:
+    """Examples a forward: halved when memory does not suffice, and remembered."""
+
+    def __init__(self, size: int):
+        self.now = size
+
+    def halve(self) -> bool:
+        """Make do with half; False when there is nothing left to halve."""
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if self.now == 1:
+            return False
+        self.now //= 2
+        return True
+
+
+def choose_batch_size(forwards: Forwards, rows: Sequence[Row], device: torch.device, budget: int | None) -> int:
+    """A power of two that fits into `budget` bytes (None: a share of what is free) and keeps the device busy.
+
+    `forwards` has been prepared: what one example takes is known from it.
+    """
+    peak, kept = forwards.memory(rows)
+    budget = budget if budget is not None else int(SHARE * free_memory(device))
+    fitting = budget // max(1, 2 * peak + kept)  # twice: an allocator does not pack without gaps
+    useful = WORKING_SET.get(device.type, WORKING_SET["cpu"]) // max(1, peak)
+    size = max(1, min(fitting, useful, LARGEST))
+    return 2 ** (size.bit_length() - 1)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes on a device that nobody uses."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    import psutil
+
+    return psutil.virtual_memory().available

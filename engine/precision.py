@@ -1,0 +1,62 @@
+"""In which arithmetic a probe computes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from .errors import DeviceError
+
+PrecisionName = Literal["fp32", "tf32", "bf16", "fp16"]
+
+_LOWER = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """fp32: every product in full; tf32: products of 10-bit mantissas (GPUs); bf16, fp16: autocast to these types.
+
+    Raises DeviceError where the device cannot do it.
+    """
+
+    name: PrecisionName
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        if self.name == "tf32" and self.device.type != "cuda":
+            raise DeviceError("probe.precision is 'tf32', which only CUDA GPUs have. Use fp32 or bf16.")
+
+    @property
+    def tolerance(self) -> float:
+        """How far replayed outputs may lie from full ones, relative to the largest: both round in the same places."""
+        return 1e-4 if self.name in ("fp32", "tf32") else 1e-2
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Inside, forwards compute so. Enter it anew for every forward: autocast keeps what it has converted."""
+        lower = _LOWER.get(self.name)
+        cast = torch.autocast(self.device.type, dtype=lower, cache_enabled=False) if lower else nullcontext()
+        with _tf32(self.name == "tf32") if self.device.type == "cuda" else nullcontext(), cast:
+            yield
+
+    def prefers_channels_last(self, model: nn.Module) -> bool:
+        """Whether this network's convolutions are faster with channels as the innermost axis."""
+        if self.device.type == "cuda" and self.name in ("fp32",):
+            return False
+        return any(isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1) for module in model.modules())
+
+
+@contextmanager
+def _tf32(allowed: bool) -> Iterator[None]:
+    """cuDNN's convolutions use TF32 unless told otherwise, which would not be fp32."""
+    matmul: Any = torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
