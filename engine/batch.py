@@ -217,6 +217,7 @@ def carry_out_plan(
                     look.todo,
                     look.decided,
                     time.perf_counter() - start,
+                    look.share,
                 )
             )
         session.verify()

@@ -70,6 +70,8 @@ class PictureSharpened:
     """Cells that are critical or robust with certainty."""
     seconds: float
     """Since the probe was opened."""
+    share: float = 0.0
+    """Of the work that is done, 0..1."""
 
 
 @dataclass(frozen=True)

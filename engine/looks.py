@@ -30,6 +30,8 @@ class Look:
     todo: int
     """`finished` of `todo` cells need no more examples."""
     decided: int
+    share: float
+    """Of the work that is done, 0..1."""
     ended: tuple[tuple[Cell, float], ...]
     """Those that need no more examples since this look, and the seconds that each took."""
 

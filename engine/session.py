@@ -172,7 +172,8 @@ class Session:
         writer = Writer(self.probe, self._row_of, rank, size)
         known = [cell for cell in cells if self._is_trained(cell)]
         writer.trained(known, self.baseline_estimate())
-        rule = Rule(tolerance=self.settings.tolerance, exact=exact or self.settings.exact)
+        self._exact = exact or self.settings.exact
+        rule = Rule(tolerance=self.settings.tolerance, exact=self._exact)
         sweep = Sweep(self.forwards, self._batches, self._baseline, rule, self.batch_size, sharing=self._sharing)
 
         told: set[Cell] = set()
@@ -188,14 +189,14 @@ class Session:
             for group in sweep.run(works, self.examples, and_commit):
                 for work in group:
                     writer.changed(work)
-                    if work.finished:
+                    if work.ended:
                         self._residents.drop(work.key)
                     if work.failure is not None:
                         on_error(work.key, work.failure)
                 if writer.due or not writer.written:
                     writer.write(durable=False)
                 ended = [(cell, 0.0) for cell in known if cell not in told]
-                ended += [(work.key, work.seconds) for work in works if work.finished and work.key not in told]
+                ended += [(work.key, work.seconds) for work in works if work.ended and work.key not in told]
                 told.update(cell for cell, _ in ended)
                 yield self._look(group, works, known, ended)
             if not told:  # all of them are as they should be
@@ -232,11 +233,20 @@ class Session:
         return Look(
             cells=tuple(work.key for work in group),
             seen=group[0].tally.seen if group else self.total,
-            finished=sum(work.finished for work in works) + len(known),
+            finished=sum(work.ended for work in works) + len(known),
             todo=len(works) + len(known),
             decided=decided + len(known),
             ended=tuple(ended),
+            share=self._share(works, len(known)),
         )
+
+    def _share(self, works: Sequence[Work], known: int) -> float:
+        """How much is done. To the end of the data it is known beforehand, else as many cells as have ended."""
+        if self._exact:
+            done = sum(1.0 if work.failure else work.tally.seen / self.examples for work in works)
+        else:
+            done = float(sum(work.ended for work in works))
+        return (done + known) / max(1, len(works) + known)
 
     def _row(self, layer: int | None) -> Row:
         if layer is None:

@@ -53,6 +53,9 @@ class Work:
     """Why not, the last time."""
     seconds: float = 0.0
     finished: bool = False
+    """It needs no more examples for now: an exact run has two stages."""
+    ended: bool = False
+    """It needs no more at all."""
     failure: LyrxError | None = None
     """Why its values could not be had."""
 
@@ -124,12 +127,14 @@ class Sweep:
 
     def _tick_off(self, works: Sequence[Work], rule: Rule, limit: int) -> None:
         for work in works:
-            seen = work.tally.seen
-            if work.failure is not None:
-                work.finished = True
-                continue
-            content = seen and rule.finished(work.low, work.high, self.baseline.error, seen, self.total)
-            work.finished = seen >= limit or bool(content)
+            work.finished = self._content(work, rule, limit)
+            work.ended = work.finished if rule is self.rule else self._content(work, self.rule, limit)
+
+    def _content(self, work: Work, rule: Rule, limit: int) -> bool:
+        seen = work.tally.seen
+        if work.failure is not None or seen >= limit:
+            return True
+        return seen > 0 and bool(rule.finished(work.low, work.high, self.baseline.error, seen, self.total))
 
     def _next(self, active: Sequence[Work], limit: int) -> tuple[list[Work], int]:
         """Who goes next, and how far: those that have seen least, until they meet others or the look's end."""

@@ -19,7 +19,7 @@ from .building import build_model, seed_all
 from .data.base import DataSet
 from .device import deterministic
 from .errors import RunFailedError
-from .evaluate import judge
+from .tallies import judge
 from .events import EpochCommitted, Observer, TrainProgress
 from .examples import Examples, held_out_examples, training_examples
 from .optimisers import make_optimiser, restore, set_lr, state_of

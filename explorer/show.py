@@ -64,7 +64,7 @@ def state_text(picture: Picture) -> str:
     """The run's state, with how far it is."""
     if picture.status == "complete":
         progress = picture.progress
-        return "complete" if picture.exact else f"complete, {progress.exact:,}/{progress.total:,} cells exact"
+        return "complete" if picture.exact else f"complete, {progress.exact:,}/{progress.total:,} exact"
     epochs = picture.history[-1].epoch if picture.history else 0
     if picture.run.checkpoints[-1] not in picture.committed:
         return f"{picture.status}, epoch {epochs} of {picture.run.epochs}"

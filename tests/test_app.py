@@ -122,6 +122,44 @@ async def test_an_interval_is_told_while_examples_are_missing(shown):
         assert "76.62 to 78.98 %" in panel
 
 
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)])
+async def test_the_panel_tells_how_a_cell_was_measured_and_why_not_otherwise(tmp_path, state, size: tuple[int, int]):
+    fakes.kinds_run(Store.open_or_create(tmp_path / "s.zarr"))
+    async with app(tmp_path / "s.zarr", "fcn-kinds").run_test(size=size) as pilot:
+        await settle(pilot)
+        assert "4,000 of 10,000 replay" in line(pilot, "#cell")
+        await pilot.press("j", "j", "j", "home", "l", "l")
+        panel = line(pilot, "#cell")
+        assert "output with noise of 0.1" in panel
+        assert "~2.91 %  robust" in panel
+        assert "2.34 to 3.49 % (±0.6)" in panel
+        assert "512 of 10,000 full" in panel
+        assert ("its input is altered in place" if size[0] == 200 else "full: its") in panel
+        await pilot.press("j")
+        assert "131,584 weights of 2 layers" in line(pilot, "#cell")
+        for words in ("set to zero", "50 % of the way from 0", "50 % of the way from 8", "at checkpoint 0"):
+            await pilot.press("l")
+            assert words in line(pilot, "#cell")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 30), (200, 50)])
+async def test_heads_of_every_kind_stand_above_their_columns(tmp_path, state, size: tuple[int, int]):
+    fakes.kinds_run(Store.open_or_create(tmp_path / "s.zarr"))
+    async with app(tmp_path / "s.zarr", "fcn-kinds").run_test(size=size) as pilot:
+        await settle(pilot)
+        upper, lower = (heatmap(pilot).render_line(y).text for y in (0, 1))
+        shuffle = "shuf" if size[0] == 80 else "shuffle"
+        assert lower.split() == ["random", shuffle, "0.1", "zero", "0.5", "8:0.5", "0", "8", "100"]
+        grid = heatmap(pilot)._grid
+        assert grid is not None
+        for column, title in ((2, "noise"), (4, "path"), (6, "checkpoint" if size[0] == 80 else "re-initialised")):
+            start = grid.x(column)
+            assert title in upper[start:]
+            assert upper[start - 1] == " "
+        assert "noise" not in upper[: grid.x(2)]
+        assert "checkpoint" not in upper[: grid.x(6)]
+
+
 async def test_a_click_moves_the_cursor(shown):
     async with app(shown, "fcn-3x256").run_test(size=(80, 24)) as pilot:
         await settle(pilot)
@@ -217,7 +255,17 @@ async def test_help_tells_every_key(shown):
         await pilot.pause()
         assert isinstance(pilot.app.screen, Help)
         text = "\n".join(screen_text(pilot))
-        for word in ("measure, sharpen", "all cells", "cancel", "metric", "digits", "last column", "back", "read again"):
+        for word in (
+            "measure, sharpen",
+            "all cells",
+            "estimate",
+            "cancel",
+            "metric",
+            "digits",
+            "last column",
+            "back",
+            "read again",
+        ):
             assert word in text
         await pilot.press("escape")
         assert isinstance(pilot.app.screen, HeatmapScreen)

@@ -143,7 +143,7 @@ async def test_all_missing(own):
         assert picture.missing() == 0
         assert "complete" in line(pilot, "#title")
         assert not picture.exact, "those that were estimates still are"
-        assert "complete, 51/57 cells exact" in line(pilot, "#title")
+        assert "complete, 51/57 exact" in line(pilot, "#title")
         sent = listen(work)
         await pilot.press("a")
         (request,) = sent
@@ -200,7 +200,7 @@ async def test_only_the_rows_that_changed_are_drawn_anew(own, monkeypatch):
 async def test_what_is_known_of_a_cell_is_shown_while_it_sharpens(own):
     async with app(own, "fcn-again", "--hold").run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        assert "~77" in screen_text(pilot)[4]
+        assert "~78" in screen_text(pilot)[4]
         await pilot.press("enter")
         await until(pilot, lambda: "running" in line(pilot, "#cell"))
         assert "▶40%" in screen_text(pilot)[4]

@@ -72,7 +72,7 @@ SHOW = {
             "items": {
                 "type": "object",
                 "required": ["layer", "kind", "reason"],
-                "properties": dict.fromkeys(["layer", "kind", "reason"], {"type": "string"}),
+                "properties": {key: {"type": "string"} for key in ("layer", "kind", "reason")},
                 "additionalProperties": False,
             },
         },

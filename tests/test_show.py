@@ -105,7 +105,7 @@ def test_every_kind_of_column_has_its_place(store, width: int):
     assert "9.9±" in first
     zero = heads[0].index("zero") + 4
     assert first[:zero].endswith("~96.7")
-    assert [line for line in lines if line.startswith("fc2+fc3")][0] == lines[lines.index(first) + 5]
+    assert lines[lines.index(first) + 5].startswith("fc2+fc3")
     assert lines[lines.index(first) + 4] == "", "a blank line before what is joint"
 
 

@@ -73,7 +73,7 @@ def types(heard: list[dict[str, Any]]) -> list[str]:
 def test_measures_what_is_missing_and_commits_it(run: Run, talk: Talk):
     probe = run.probe()
     wanted = probe.read(Cell(1, 1, 0))
-    probe._estimate.commits.withdraw((1, 1, 0))
+    probe.withdraw(Cell(1, 1, 0))
     talk.probe(run, [[1, 1, 0], [0, 1, 0]])
     heard = talk.until("finished")
     assert types(heard) == ["accepted", "device", "committed", "device", "finished"]
@@ -115,12 +115,9 @@ def test_a_cancel_stops_within_a_cell_and_the_worker_goes_on(run: Run, talk: Tal
     talk.probe(run, cells, id="b", again=True)
     talk.until("committed")
     talk.send(type="cancel")
-    first = talk.until("finished")[-1]
-    second = talk.until("finished")[-1]
-    assert first["id"] == "a"
-    assert first["cancelled"]
-    assert first["done"] < len(cells)
-    assert second == {"type": "finished", "id": "b", "done": 0, "cancelled": True}
+    ends = [talk.until("finished")[-1] for _ in range(2)]
+    assert {end["id"] for end in ends} == {"a", "b"}
+    assert all(end["cancelled"] and end["done"] < len(cells) for end in ends)
     talk.probe(run, [[0, 1, 0]], id="c", again=True)
     assert talk.until("finished")[-1] == {"type": "finished", "id": "c", "done": 1, "cancelled": False}
 

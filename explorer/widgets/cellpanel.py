@@ -1,5 +1,7 @@
 """Everything about the cell under the cursor, in words and numbers."""
 
+import textwrap
+
 from rich.style import Style
 from rich.text import Text
 
@@ -17,6 +19,8 @@ _VERDICTS = {
     "undecided": Style(color="#000000", bgcolor="#8a8a8a", bold=True),
 }
 _LABEL = 9
+_ROOMY = 50
+"""Columns from which on the panel stands beside the heatmap, and has lines to spare."""
 
 
 def cell_text(picture: Picture, layer: int | None, column: int, over: Place | None, message: str, width: int) -> Text:
@@ -34,7 +38,7 @@ def cell_text(picture: Picture, layer: int | None, column: int, over: Place | No
         lines.append(Text("damaged: no number to show", Style(color="#ff5f5f")))
         lines.append(Text("enter measures it again", _MUTED))
     else:
-        lines += _numbers(picture, layer, column, cell)
+        lines += _numbers(picture, layer, column, cell, width)
     if over is not None:
         lines.insert(1, _going_on(over, message))
     lines += _distance(picture, layer, column)
@@ -64,7 +68,7 @@ def _field(label: str, *parts: str | tuple[str, Style]) -> Text:
     return line
 
 
-def _numbers(picture: Picture, layer: int | None, column: int, cell: CellSummary) -> list[Text]:
+def _numbers(picture: Picture, layer: int | None, column: int, cell: CellSummary, width: int) -> list[Text]:
     verdict = _verdict(picture, layer, column)
     about = "" if cell.exact else "~"
     lines = [_field("error", (f"{about}{100 * cell.error:.2f} %", _TITLE), *((" ", verdict) if verdict else ()))]
@@ -74,15 +78,21 @@ def _numbers(picture: Picture, layer: int | None, column: int, cell: CellSummary
     if cell.expected > 1:
         lines += _draws(cell)
     seen = f"{cell.n:,} of {cell.total:,}" if not cell.exact else f"all {cell.n:,}: exact"
-    lines.append(_field("examples", seen, (f" {inert(cell.evaluator)}", _MUTED)))
-    if cell.reason:
-        lines.append(_field("", (f"not replayed: {inert(cell.reason)}", _MUTED)))
+    how = inert(cell.evaluator) + (f": {inert(cell.reason)}" if cell.reason and width < _ROOMY else "")
+    lines.append(_field("examples", seen, (f" {how}", _MUTED)))
     loss = METRICS["loss"].text(cell.loss, 8)
     lines.append(_field("loss", loss, (" agreement ", _MUTED), f"{100 * cell.agreement:.1f} %"))
     baseline = picture.baseline
     if baseline is not None and layer is not None:
         limit = 100 * (baseline.error + picture.tolerance)
         lines.append(_field("limit", f"{limit:.2f} %", (f" (baseline + {100 * picture.tolerance:g})", _MUTED)))
+    if cell.reason and width >= _ROOMY:
+        # The reason in as many lines as it takes: there is room below.
+        words = textwrap.wrap(inert(cell.reason), width - _LABEL)
+        lines += [
+            _field("in full" if first else "", (line, _MUTED))
+            for first, line in zip([True] + [False] * len(words), words, strict=False)
+        ]
     return lines
 
 

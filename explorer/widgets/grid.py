@@ -42,9 +42,10 @@ class Grid:
         kinds = [column.kind for column in picture.columns]
         gaps = tuple(kind != after for kind, after in zip(kinds, [*kinds[1:], kinds[-1]], strict=True))
         longest = max([len(NETWORK), *(cell_len(inert(name)) for name in picture.layer_names)])
-        # Heads of several words ("100:0.25") need a blank between them.
-        heads = max(len(head(column, DIGITS_WIDTH)) for column in picture.columns)
-        least = min(MOST_LEAST, max(DIGITS_WIDTH, heads + 1)) if digits else PLAIN_WIDTH
+        # Between two heads there is a blank, and be it that of a gap.
+        heads = [len(head(column, DIGITS_WIDTH)) for column in picture.columns]
+        room = max(length + 1 - gap for length, gap in zip(heads, [*gaps[:-1], True], strict=True))
+        least = min(MOST_LEAST, max(DIGITS_WIDTH, room)) if digits else PLAIN_WIDTH
         # Names give way to columns, as far as the end that tells layers apart stays.
         beside = width - len(gaps) * least - sum(gaps) - MARGIN - 1
         most = min(beside, width // 4) if beside >= len(NETWORK) else width // 4
