@@ -29,20 +29,19 @@ def run_batch(specs: Sequence[Spec], store_path: Path, *, fresh: bool, observer:
     devices = sorted({spec.run.device for spec in specs})
     if len(devices) > 1:
         raise SpecError(f"specs of one call must compute on one device; run.device is {' and '.join(devices)}.")
-    prepared = [prepare(spec) for spec in specs]
-    _check_names(prepared)
-    if Store.something_at(store_path):
-        _check_store(Store.open(store_path), prepared, fresh)
-    team = Team(specs[0].run.device) if processes() > 1 else None
-    try:
+    with _team(specs[0].run.device) as team, contextlib.ExitStack() as ending:
+        prepared = [prepare(spec) for spec in specs]
+        _check_names(prepared)
+        if Store.something_at(store_path):
+            _check_store(Store.open(store_path), prepared, fresh)
+        if team is not None:
+            team.wait()  # until all have looked, before the first one changes anything
         for one in prepared:
             if team is None and not _is_trained(store_path, one, fresh):
                 team = Team(one.spec.run.device)
+                ending.callback(team.close)
             with _failures_of(one.spec.run.name):
                 _Job(one, store_path, fresh, observer, team).carry_out()
-    finally:
-        if team is not None:
-            team.close()
 
 
 def run_probe(store_path: Path, name: str, overrides: Mapping[str, Any], *, observer: Observer) -> Probe:
@@ -54,20 +53,30 @@ def run_probe(store_path: Path, name: str, overrides: Mapping[str, Any], *, obse
     run = Store.open(store_path).run(name)
     with _failures_of(run.name):
         prepared = probe_of(run, overrides)
-        team = Team(prepared.spec.run.device) if processes() > 1 else None
+    with _team(prepared.spec.run.device) as team, _failures_of(run.name):
         first = team is None or team.first
         seen: Observer = observer if first else lambda event: None
-        try:
-            with contextlib.ExitStack() as held:
-                (team.lead if team else lambda action: action())(lambda: held.enter_context(run.writing("probe")))
-                epochs, size = run.info.epochs, team.size if team else 1
-                seen(RunOpened(run.name, False, epochs, epochs, "", size, prepared.probe.skipped))
-                probe, worked = _probed(run, prepared, seen, team)
-            seen(RunClosed(run, probe.info.id, worked, time.perf_counter() - start))
-        finally:
-            if team is not None:
-                team.close()
+        with contextlib.ExitStack() as held:
+            (team.lead if team else lambda action: action())(lambda: held.enter_context(run.writing("probe")))
+            epochs, size = run.info.epochs, team.size if team else 1
+            seen(RunOpened(run.name, False, epochs, epochs, "", size, prepared.probe.skipped))
+            probe, worked = _probed(run, prepared, seen, team)
+        seen(RunClosed(run, probe.info.id, worked, time.perf_counter() - start))
     return probe
+
+
+@contextlib.contextmanager
+def _team(device: str) -> Iterator[Team | None]:
+    """The processes that the launcher started, where it started several: what ends one of them ends all."""
+    if processes() == 1:
+        yield None
+        return
+    team = Team(device)
+    try:
+        with team.ending_together():
+            yield team
+    finally:
+        team.close()
 
 
 @contextlib.contextmanager
@@ -103,14 +112,10 @@ class _Job:
             run = run or Store.open(self._store_path).run(name)
             if not self._agreed(run.trained):
                 self._train(run)
-            if self._first:
-                run.resume.drop()  # a run that was killed just before it would have done so itself
+            self._lead(run.resume.drop)  # a run that was killed just before it would have done so itself
             probe, worked = _probed(run, self._prepared, self._observer, self._team)
-            if self._first:
-                took = time.perf_counter() - self._start
-                self._observer(RunClosed(run, probe.info.id, self._worked or worked, took))
-        if self._team is not None:
-            self._team.wait()
+            took = time.perf_counter() - self._start
+            self._observer(RunClosed(run, probe.info.id, self._worked or worked, took))
 
     def _lead(self, action):
         return action() if self._team is None else self._team.lead(action)
@@ -221,6 +226,8 @@ def carry_out_plan(
                 )
             )
         session.verify()
+    if team is not None:
+        team.wait()  # until all have committed their cells, and found the network as it should be
     return damaged
 
 

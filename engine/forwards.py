@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from .device import out_of_memory
 from .interventions import applied
 from .precision import Precision
+from .replay.fuse import Fusion
+from .replay.purity import left_alone, put_back
 from .replay.recipe import Recipe
 from .replay.replayer import Arguments, DivergedError, Record, Replayer, UnreplayableError
 from .replay.structure import tensors_in
@@ -25,6 +27,12 @@ from .replay.trace import Trace
 
 MOST_TRACES = 8
 """Ways through the network (branches on data) that are followed before a batch that takes another is not replayed."""
+
+_TELLING = 10.0
+"""Times the tolerance: a check proves something if the variant's output is so far from the trained network's."""
+
+_CHECKS = 4
+"""Checks that prove nothing before a row that seems to have no effect is trusted all the same."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +82,21 @@ class Forwards:
         self._unreplayable = "" if replay else "full forwards were asked for"
         self._replayer = Replayer(model)
         self._traces: list[Trace] = []
-        self._checked: set[tuple[str, str]] = set()
+        self._checked: dict[tuple[str, str, int], int] = {}  # by row, kind, trace: checks that are still to be made
         self._starts: dict[tuple[int, str], int] = {}
         self._slice: Arguments | None = None
+        self._trained: Any = None  # the trained network's output for the slice
+        self._layout = ExitStack()
+        self._counting: list[tuple[Tensor, Tensor]] = []  # buffers that each forward alters, with their trained values
         self._stack = ExitStack()
 
     def __enter__(self) -> "Forwards":
         with ExitStack() as stack:
+            stack.enter_context(left_alone(self.model))
             stack.enter_context(_evaluating(self.model))
+            self._layout = stack.enter_context(ExitStack())
             if self.precision.prefers_channels_last(self.model):
-                stack.enter_context(_channels_last(self.model))
+                self._layout.enter_context(_channels_last(self.model))
             if not self._unreplayable:
                 try:
                     stack.enter_context(self._replayer)
@@ -97,6 +110,9 @@ class Forwards:
         self._stack.close()
         self._traces.clear()
         self._starts.clear()
+        self._checked.clear()
+        self._slice = self._trained = None
+        self._counting = []
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
@@ -120,23 +136,53 @@ class Forwards:
         """Follow the network on a few examples; what is checked is checked on them. Once."""
         if self._slice is not None:
             return
-        self._slice = arguments = arguments.compact()
+        arguments = arguments.compact()
         # Twice: what a network keeps from its first forward on (tables of positions, say) does not change later.
-        self.full(arguments)
+        self._warm_up(arguments)
+        self._slice = arguments
         if not self._unreplayable:
             try:
-                self._traces.append(self._traced(arguments))
+                self._traces.append(self._fused(self._traced(arguments), arguments))
             except UnreplayableError as error:
                 self._unreplayable = str(error)
-            except (RuntimeError, NotImplementedError, TypeError) as error:
-                if out_of_memory(error):
-                    raise
-                self._unreplayable = f"following it failed ({type(error).__name__}: {error})"
+
+    def _fused(self, trace: Trace, arguments: Arguments) -> Trace:
+        """The trace of a network whose norms are taken into the convolutions before them, where that is exact enough.
+
+        In fewer bits it rounds in other places, and was no faster where it was measured.
+        """
+        fusion = Fusion(trace) if self.precision.name == "fp32" else None
+        if not fusion:
+            return trace
+        self._replayer.fusion = fusion
+        try:
+            fused = self._traced(arguments)
+        except UnreplayableError:
+            self._replayer.fusion = None
+            return trace
+        with self._computing():
+            fusion.keep()
+        return fused
+
+    def _warm_up(self, arguments: Arguments) -> None:
+        buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        try:
+            self._trained = self.full(arguments)
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            # A network may have been written for one memory order only: `view` after a convolution is one such case.
+            self._layout.close()
+            self._trained = self.full(arguments)
+        self._counting = put_back(buffers)
 
     def full(self, arguments: Arguments) -> Any:
         """A plain forward."""
         with self._computing():
-            return self._replayer.full(arguments)
+            output = self._replayer.full(arguments)
+            for buffer, value in self._counting:
+                buffer.copy_(value)
+            return output
 
     def reference(self, variant: Variant, arguments: Arguments) -> Any:
         """A variant by a full forward, its values copied into the weights and taken out again."""
@@ -149,8 +195,13 @@ class Forwards:
         if not self._traces:
             return 0, 0
         examples = max(1, next((len(tensor) for tensor in self._slice.tensors()), 1))
-        record = self._recorded(self._traces[0], self._slice, rows)
-        return self._traces[0].peak // examples, record.bytes // examples
+        peak = self._traces[0].peak // examples
+        try:
+            return peak, self._recorded(self._traces[0], self._slice, rows).bytes // examples
+        except Exception as error:  # opening a batch will say the same
+            if out_of_memory(error):
+                raise
+            return peak, 0
 
     def open(self, arguments: Arguments, rows: Sequence[Row]) -> "Batch":
         """A batch on which variants of `rows` will be computed: the one forward that they share is made here."""
@@ -160,48 +211,74 @@ class Forwards:
             for row in wanted:
                 self._fall_back(Fallback(row.name, "", self._unreplayable))
             return Batch(self, arguments, None, {})
+        reason = ""
         for trace in self._traces:
             try:
                 return self._opened(trace, arguments, wanted)
             except DivergedError:
                 continue
-        if len(self._traces) < MOST_TRACES:
-            try:
-                self._traces.append(self._traced(arguments))
-                return self._opened(self._traces[-1], arguments, wanted)
-            except (DivergedError, UnreplayableError):
-                pass
-        return Batch(self, arguments, None, {}, "the network goes another way on every batch")
+            except Exception as error:  # the full forwards will say whether it is the network's own fault
+                if out_of_memory(error):
+                    raise
+                return Batch(self, arguments, None, {}, f"recording failed ({type(error).__name__}: {error})")
+        if len(self._traces) == MOST_TRACES:
+            return Batch(self, arguments, None, {}, "the network goes another way on every batch")
+        try:
+            trace = self._traced(arguments)
+            batch = self._opened(trace, arguments, wanted)
+        except UnreplayableError as error:
+            reason = f"on this batch {error}"
+        except DivergedError as error:
+            reason = f"the network does not do the same with the same batch ({error})"
+        else:
+            self._traces.append(trace)
+            return batch
+        return Batch(self, arguments, None, {}, reason)
 
-    def checked(self, variant: Variant) -> bool:
-        """Whether replays of this row and kind are right, as far as one actual variant on a slice can show."""
+    def checked(self, variant: Variant, trace: Trace, batch: "Batch") -> bool:
+        """Whether replays of this row and kind are right, as far as actual variants can show.
+
+        On the way through the network that most batches take, that is seen on a few examples, else on `batch`.
+        """
         key = (variant.row.name, variant.kind)
         if key in self.fallbacks or (variant.row.name, "") in self.fallbacks:
             return False
-        if key in self._checked:
+        place = (*key, self._traces.index(trace))
+        if not self._checked.get(place, _CHECKS):
             return True
         assert self._slice is not None
-        wrong = self._difference(variant, self._slice)
+        wrong, proven = self._difference(variant, trace, batch.arguments if place[2] else self._slice)
         if wrong:
             self._fall_back(Fallback(*key, wrong))
             return False
-        self._checked.add(key)
+        self._checked[place] = 0 if proven else self._checked.get(place, _CHECKS) - 1
         return True
 
-    def _difference(self, variant: Variant, arguments: Arguments) -> str:
-        """What is wrong with a replay of `variant`; empty where it is right."""
-        trace = self._traces[0]
+    def _difference(self, variant: Variant, trace: Trace, arguments: Arguments) -> tuple[str, bool]:
+        """What is wrong with a replay of `variant` (empty where it is right), and whether the check proves anything."""
         try:
             record = self._recorded(trace, arguments, [variant.row])
+            self._distract(arguments)
             replayed = self.replayed(record, self.recipe(trace, variant.row), variant)
         except DivergedError as error:
-            return f"with it the network goes another way ({error})"
+            return f"with it the network goes another way ({error})", True
         except Exception as error:  # somebody's network; the full forward says whether it is its own fault
             if out_of_memory(error):
                 raise
             self.reference(variant, arguments)
-            return f"replay failed ({type(error).__name__}: {error})"
-        return _compare(self.reference(variant, arguments), replayed, self.precision.tolerance)
+            return f"replay failed ({type(error).__name__}: {error})", True
+        full, tolerance = self.reference(variant, arguments), self.precision.tolerance
+        # Where nothing changes, a replay that takes no notice of the variant would be equal as well.
+        proven = arguments is not self._slice or bool(_compare(self._trained, full, _TELLING * tolerance))
+        return _compare(full, replayed, tolerance), proven and _finite(full)
+
+    def _distract(self, arguments: Arguments) -> None:
+        """A forward of other data in between: what is kept out of sight (in a hook's variables, say) becomes wrong."""
+        try:
+            self.full(arguments.another())
+        except Exception as error:
+            if out_of_memory(error):
+                raise
 
     def replayed(self, record: Record, recipe: Recipe, variant: Variant) -> Any:
         with self.swap.swapped(variant.values), self._computing():
@@ -220,9 +297,26 @@ class Forwards:
         """A replay that was trusted noticed that it was wrong."""
         self._fall_back(Fallback(variant.row.name, variant.kind, f"with it the network goes another way ({error})"))
 
+    def learn(self, fallback: Fallback) -> None:
+        """Another process that computes this network's variants has found that these cannot be replayed."""
+        self._fall_back(fallback)
+
+    def failed(self, variant: Variant, error: Exception) -> None:
+        """A replay that was trusted ended in an error, and a full forward did not."""
+        reason = f"replay failed ({type(error).__name__}: {error})"
+        self._fall_back(Fallback(variant.row.name, variant.kind, reason))
+
     def _traced(self, arguments: Arguments) -> Trace:
-        with self._computing():
-            return self._replayer.trace(arguments)
+        """Raises UnreplayableError."""
+        try:
+            with self._computing():
+                return self._replayer.trace(arguments)
+        except UnreplayableError:
+            raise
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            raise UnreplayableError(f"following it failed ({type(error).__name__}: {error})") from error
 
     def _recorded(self, trace: Trace, arguments: Arguments, rows: Sequence[Row]) -> Record:
         recipes = [self.recipe(trace, row) for row in rows]
@@ -231,7 +325,14 @@ class Forwards:
 
     def _opened(self, trace: Trace, arguments: Arguments, rows: Sequence[Row]) -> "Batch":
         record = self._recorded(trace, arguments, rows)
-        return Batch(self, arguments, record, {row.name: self.recipe(trace, row) for row in rows})
+        return Batch(self, arguments, record, {row.name: row for row in rows})
+
+    def again(self, record: Record, arguments: Arguments, rows: Sequence[Row]) -> Record | None:
+        """A record like one that was spoilt."""
+        try:
+            return self._recorded(record.trace, arguments, rows)
+        except DivergedError:
+            return None
 
     def _fall_back(self, fallback: Fallback) -> None:
         key = (fallback.row, fallback.kind)
@@ -248,24 +349,32 @@ class Batch:
         forwards: Forwards,
         arguments: Arguments,
         record: Record | None,
-        recipes: Mapping[str, Recipe],
+        rows: Mapping[str, Row],
         reason: str = "",
     ):
         self.arguments = arguments
-        self._forwards, self._record, self._recipes, self._reason = forwards, record, recipes, reason
+        self._forwards, self._record, self._rows, self._reason = forwards, record, rows, reason
 
     def output(self, variant: Variant) -> tuple[Any, str]:
         """A variant's output, and why it was not replayed ('' where it was)."""
-        forwards, recipe = self._forwards, self._recipes.get(variant.row.name)
-        if self._record is not None and recipe is not None and forwards.checked(variant):
+        forwards, name = self._forwards, variant.row.name
+        failed: Exception | None = None
+        if self._record is not None and name in self._rows and forwards.checked(variant, self._record.trace, self):
             try:
-                return forwards.replayed(self._record, recipe, variant), ""
+                return forwards.replayed(self._record, forwards.recipe(self._record.trace, variant.row), variant), ""
             except DivergedError as error:
                 forwards.diverged(variant, error)
-        found = forwards.fallbacks.get((variant.row.name, "")) or forwards.fallbacks.get(
-            (variant.row.name, variant.kind)
-        )
-        return forwards.reference(variant, self.arguments), found.reason if found else self._reason
+                if self._record.spoilt:
+                    self._record = forwards.again(self._record, self.arguments, list(self._rows.values()))
+            except Exception as error:
+                if out_of_memory(error):
+                    raise
+                failed = error
+        output = forwards.reference(variant, self.arguments)
+        if failed is not None:
+            forwards.failed(variant, failed)
+        found = forwards.fallbacks.get((name, "")) or forwards.fallbacks.get((name, variant.kind))
+        return output, found.reason if found else self._reason
 
 
 def _compare(full: Any, replayed: Any, tolerance: float) -> str:
@@ -285,6 +394,11 @@ def _compare(full: Any, replayed: Any, tolerance: float) -> str:
     return ""
 
 
+def _finite(output: Any) -> bool:
+    """Whether there are numbers in it that can be compared."""
+    return any(bool(tensor.isfinite().any()) for tensor in tensors_in(output))
+
+
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
@@ -300,10 +414,8 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 def _channels_last(model: nn.Module) -> Iterator[None]:
     """Copies of the convolutions' weights in the memory order that is faster; the model's own come back untouched."""
     swap = Swap(model)
-    convolutions = {
-        name: tensor.to(memory_format=torch.channels_last)
-        for name, tensor in model.state_dict().items()
-        if isinstance(tensor, Tensor) and tensor.dim() == 4 and tensor.is_floating_point()
-    }
+    own = model.state_dict()
+    names = [f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
+    convolutions = {name: own[name].to(memory_format=torch.channels_last) for name in names if name in own}
     with swap.swapped(convolutions):
         yield

@@ -1,5 +1,6 @@
 """How many examples a forward takes."""
 
+import os
 from collections.abc import Sequence
 
 import torch
@@ -47,9 +48,9 @@ def choose_batch_size(forwards: Forwards, rows: Sequence[Row], device: torch.dev
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes on a device that nobody uses."""
+    """Bytes on a device that nobody uses; of a host's, the share of each process that a launcher started there."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     import psutil
 
-    return psutil.virtual_memory().available
+    return psutil.virtual_memory().available // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

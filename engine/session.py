@@ -99,12 +99,14 @@ class Session:
         self.model = build_model(spec.model, shape, classes, derive(seed, "init"))
         load_arrays(self.model, run.checkpoints.tensors, run.checkpoints.read(run.checkpoints.final))
         self.model.to(self.device).eval().requires_grad_(False)
-        self._stored = _whole_baseline(probe)
+        # Each process looks at what the first one does, whatever its own file system shows by now.
+        self._sharing = sharing or Alone()
+        self._stored = self._sharing.tell(_whole_baseline(probe) if self._sharing.rank == 0 else None)
+        self._measured_anew = self._stored is None
         order = self._stored.order if self._stored else order_of(len(data.test_inputs), seed)
         self._order = order
         self._batches = Ordered(held_out_examples(data, self.device), order)
         self.total = len(order)
-        self._sharing = sharing or Alone()
         self.forwards = Forwards(
             self.model,
             Precision(self.settings.precision, self.device),
@@ -122,9 +124,8 @@ class Session:
         self.forwards.prepare(self._batches.between(0, min(CHECKED, self.total))[0])
         size = self.settings.batch_size
         rows = [self._row(place) for place in range(len(self.probe.info.layers))]
-        self.batch_size = BatchSize(
-            size or choose_batch_size(self.forwards, rows, self.device, self.settings.memory_bytes)
-        )
+        size = size or choose_batch_size(self.forwards, rows, self.device, self.settings.memory_bytes)
+        self.batch_size = BatchSize(min(self._sharing.collect(size)))
         self._residents = Residents(self.forwards.swap, self.device, self.settings.memory_bytes)
         self._renormer = None
         if self.settings.norm_statistics == "reestimated":
@@ -161,9 +162,10 @@ class Session:
     ) -> Iterator[Look]:
         """Measure `cells` until the probe's rule is content with them, or with `exact` to the end of the data.
 
-        The caller holds the run's writer's lock.  Cells go on from what is committed, unless `again`.  Each look is
-        committed before it is yielded.  `after_cell(work, examples seen)` may raise CancelledError: what was seen
-        until then is committed first.  Cells whose checkpoint is damaged are left out, `on_error` hears of them.
+        The caller holds the run's writer's lock.  Cells go on from what is committed, unless `again`.  Those that have
+        ended are committed before their look is yielded, the others from time to time.  `after_cell(work, examples
+        seen)` may raise CancelledError: what was seen until then is committed first.  Cells whose checkpoint is damaged
+        are left out, `on_error` hears of them.
         """
         rank, size = self._sharing.rank, self._sharing.size
         if rank == 0:
@@ -180,7 +182,7 @@ class Session:
 
         def and_commit(work: Work, seen: int) -> None:
             writer.changed(work)
-            if size == 1 and writer.due:
+            if writer.due:
                 sweep.judge(writer.waiting)
                 writer.write(durable=False)
             after_cell(work, seen)
@@ -193,10 +195,10 @@ class Session:
                         self._residents.drop(work.key)
                     if work.failure is not None:
                         on_error(work.key, work.failure)
-                if writer.due or not writer.written:
-                    writer.write(durable=False)
                 ended = [(cell, 0.0) for cell in known if cell not in told]
                 ended += [(work.key, work.seconds) for work in works if work.ended and work.key not in told]
+                if ended or writer.due or not writer.written:
+                    writer.write(durable=False)
                 told.update(cell for cell, _ in ended)
                 yield self._look(group, works, known, ended)
             if not told:  # all of them are as they should be
@@ -255,7 +257,7 @@ class Session:
         return Row(info.name, info.tensors)
 
     def _works(self, cells: Sequence[Cell], again: bool) -> list[Work]:
-        records = {} if again else self.probe.results().records
+        tallies = self._sharing.tell(self._tallies(cells) if self._sharing.rank == 0 and not again else {})
         works = []
         for cell in cells:
             if self._is_trained(cell):
@@ -268,10 +270,17 @@ class Session:
                 load=lambda cell=cell: self._variant(cell),
                 # Bonferroni over the draws: the mean of their intervals' ends then holds the mean of their errors.
                 confidence=1 - (1 - CONFIDENCE) / column.draws,
-                tally=tally_of(records.get(cell), self.probe.read(cell)) if cell in records else Tally(),
+                tally=tallies.get(cell, Tally()),
             )
             works.append(work)
         return works
+
+    def _tallies(self, cells: Sequence[Cell]) -> dict[Cell, Tally]:
+        """What is committed of `cells`, as far as it was compared with the baseline that holds now."""
+        if self._measured_anew:
+            return {}
+        known = self.probe.results()
+        return {cell: tally_of(known.records[cell], known.estimates[cell]) for cell in cells if cell in known.records}
 
     def _variant(self, cell: Cell) -> Variant:
         column = self.probe.info.columns[cell.column]
@@ -296,6 +305,8 @@ class Session:
     def _row_of(self, work: Work) -> tuple[Cell, Estimate, dict[str, object]]:
         """What is committed of a cell."""
         facts = facts_of(work, self.device.type, self._interventions.draw_seed(work.key))
+        if self._sharing.size > 1:
+            facts["rank"] = self._sharing.rank
         return work.key, estimate_of(work, self.total), facts
 
     def baseline_estimate(self) -> Estimate:

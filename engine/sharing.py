@@ -1,18 +1,33 @@
 """Who computes what of a look: one process all of it, several by taking units from a common queue.
 
 A *unit* is a batch of examples and some cells.  Units are cut by cost and taken one after the other, the dearest first,
-so that a slow process takes fewer and none waits long for another.  Which process computes a unit changes no number:
-batches are cut alike whatever the number of processes, and counts are added up.
+so that a slow process takes fewer and none waits long for another.  What a unit has come to is delivered to all
+processes as soon as it is there.  Which process computes a unit changes no number: batches are cut alike whatever the
+number of processes, and counts are added in the order of the examples.
 """
 
-from collections.abc import Iterator, Sequence
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
-UNITS_EACH = 8
-"""Units that each process has on average: with more the last ones end closer together, with fewer less is recorded."""
+from .errors import RunFailedError
+
+if TYPE_CHECKING:
+    from .team import Colleagues
+
+T = TypeVar("T")
+
+SHARE_LEFT, SMALLEST_SHARE = 3, 64
+"""A unit is at most one such part of what a process still has to do on average, and at least one such part of all that
+it has to do: with smaller ones the last end closer together, with larger ones less is recorded twice.  Both were chosen
+by tests/benchmarks/sharing.py, where one process of eight may be half as fast."""
+
+LISTEN_EVERY = 0.5
+"""Seconds between two looks at what the others have delivered, while there is work to do."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +40,23 @@ class Unit:
     cost: float = 0.0
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What a unit has come to."""
+
+    unit: Unit
+    rows: np.ndarray
+    """float64[row, quantity]: what is counted, a row for each cell (or what else the unit is about)."""
+    news: Mapping[str, Any]
+    """What else the other processes should know, as JSON has it."""
+
+
+Compute = Callable[[Unit], tuple[np.ndarray, Mapping[str, Any]]]
+"""Carries a unit out; gives the `rows` and `news` of its part."""
+
+
 class Sharing(Protocol):
-    """How a look is divided."""
+    """How work is divided."""
 
     @property
     def rank(self) -> int: ...
@@ -34,16 +64,20 @@ class Sharing(Protocol):
     @property
     def size(self) -> int: ...
 
-    def units(self, spans: Sequence[tuple[int, int]], costs: Sequence[float]) -> Iterator[Unit]:
-        """The units that this process carries out. `costs`, seconds an example, of the cells in order of depth."""
+    def parts(self, spans: Sequence[tuple[int, int]], costs: Sequence[float], compute: Compute) -> Iterator[Part]:
+        """The parts of all units of `spans`, this process's and the others', as they come.
+
+        `costs`: seconds an example, of the cells in order of depth.  All processes call it with the same spans and
+        cells; the first one's costs count.  This process carries out what it gets by `compute`.
+        """
         ...
 
-    def total(self, counts: np.ndarray) -> np.ndarray:
-        """The sum of float64[cell, quantity] over all processes, in each of them."""
+    def tell(self, value: T) -> T:
+        """The first process's `value`, in every process."""
         ...
 
-    def collected(self, parts: dict[int, Any]) -> dict[int, Any]:
-        """The parts of all processes, in each of them."""
+    def collect(self, value: T) -> list[T]:
+        """Every process's `value`, in each of them, by rank."""
         ...
 
 
@@ -52,48 +86,76 @@ class Alone:
 
     rank, size = 0, 1
 
-    def units(self, spans: Sequence[tuple[int, int]], costs: Sequence[float]) -> Iterator[Unit]:
+    def parts(self, spans: Sequence[tuple[int, int]], costs: Sequence[float], compute: Compute) -> Iterator[Part]:
         for start, stop in spans:
-            yield Unit(start, stop, tuple(range(len(costs))))
+            unit = Unit(start, stop, tuple(range(len(costs))))
+            yield Part(unit, *compute(unit))
 
-    def total(self, counts: np.ndarray) -> np.ndarray:
-        return counts
+    def tell(self, value: T) -> T:
+        return value
 
-    def collected(self, parts: dict[int, Any]) -> dict[int, Any]:
-        return parts
+    def collect(self, value: T) -> list[T]:
+        return [value]
 
 
 class Shared:
-    """The processes of a team, with a queue that the first one keeps."""
+    """The processes of a team, with queues on its board.
 
-    def __init__(self, team: Any):
-        from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
+    Nobody waits for a process that computes nothing: it finds all parts on the board, however late it comes.
+    """
 
-        self._team = team
+    def __init__(self, team: "Colleagues"):
+        self._team, self._board = team, team.board
         self.rank, self.size = team.rank, team.size
-        host = team.host
-        port = 0
-        if team.first:
-            self._queue = TCPStore(host, 0, self.size, is_master=True, wait_for_workers=False)
-            port = self._queue.port
-        port = team.tell(port)
-        if not team.first:
-            self._queue = TCPStore(host, port, self.size, is_master=False)
-        self._look = 0
+        self._looks = 0
 
-    def units(self, spans: Sequence[tuple[int, int]], costs: Sequence[float]) -> Iterator[Unit]:
+    def tell(self, value: T) -> T:
+        return self._team.tell(value)
+
+    def collect(self, value: T) -> list[T]:
+        return self._team.collect(value)
+
+    def parts(self, spans: Sequence[tuple[int, int]], costs: Sequence[float], compute: Compute) -> Iterator[Part]:
+        spans = list(spans)
         # Times differ between processes; the first one's decide, so that all know the same units.
-        costs = self._team.tell(list(costs))
-        units = cut(spans, costs, self.size)
-        self._look += 1
-        while (place := self._queue.add(f"look {self._look}", 1) - 1) < len(units):
-            yield units[place]
+        first_spans, costs, cells = self.tell((spans, list(costs), len(costs)))
+        if (first_spans, cells) != (spans, len(costs)):
+            raise RunFailedError(
+                "the processes have come to different conclusions about what to measure next. Are they on different "
+                "machines, or do they use different versions of a package? What was finished is kept."
+            )
+        self._looks += 1
+        units, queue = cut(spans, costs, self.size), f"look {self._looks}"
+        known: set[int] = set()
+        listened = time.monotonic()
+        while (place := self._board.count(f"{queue} taken") - 1) < len(units):
+            rows, news = compute(units[place])
+            self._board.put(f"{queue} {place}", _packed(rows, news))
+            self._board.note(f"{queue} done", str(place))
+            if time.monotonic() - listened > LISTEN_EVERY:
+                self._board.check()
+                yield from self._arrived(queue, units, known)
+                listened = time.monotonic()
+        yield from self._arrived(queue, units, known)
+        while len(known) < len(units):
+            self._board.wait(lambda: len(self._board.noted(f"{queue} done")) > len(known))
+            yield from self._arrived(queue, units, known)
 
-    def total(self, counts: np.ndarray) -> np.ndarray:
-        return self._team.total(counts)
+    def _arrived(self, queue: str, units: Sequence[Unit], known: set[int]) -> Iterator[Part]:
+        new = [place for place in map(int, self._board.noted(f"{queue} done")) if place not in known]
+        for place, data in zip(new, self._board.get([f"{queue} {place}" for place in new]), strict=True):
+            known.add(place)
+            yield Part(units[place], *_unpacked(data))
 
-    def collected(self, parts: dict[int, Any]) -> dict[int, Any]:
-        return {key: value for part in self._team.collect(parts) for key, value in part.items()}
+
+def _packed(rows: np.ndarray, news: Mapping[str, Any]) -> bytes:
+    return json.dumps([rows.shape, news]).encode() + b"\n" + np.ascontiguousarray(rows, dtype="<f8").tobytes()
+
+
+def _unpacked(data: bytes) -> tuple[np.ndarray, Mapping[str, Any]]:
+    head, _, body = data.partition(b"\n")
+    shape, news = json.loads(head)
+    return np.frombuffer(body, dtype="<f8").reshape(shape), news
 
 
 def cut(spans: Sequence[tuple[int, int]], costs: Sequence[float], processes: int) -> list[Unit]:
@@ -110,7 +172,7 @@ def cut(spans: Sequence[tuple[int, int]], costs: Sequence[float], processes: int
     left = total * examples
     for start, stop in spans:
         # A share of what is left (guided self-scheduling: Polychronopoulos and Kuck, IEEE Trans. Comput. 36, 1987).
-        wanted = max(left / (2 * processes), total * examples / (processes * UNITS_EACH * 4))
+        wanted = max(left / (SHARE_LEFT * processes), total * examples / (SMALLEST_SHARE * processes))
         parts = max(1, min(len(costs), round(total * (stop - start) / wanted)))
         units += [Unit(start, stop, cells, cost) for cells, cost in _parts(costs, parts, stop - start)]
         left -= total * (stop - start)

@@ -6,7 +6,7 @@ they share each batch's recording.  Looks grow: their number stays small, and th
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,10 +16,10 @@ from torch import Tensor
 
 from ..store import LyrxError
 from .device import out_of_memory
-from .forwards import Forwards, Row, Variant
+from .forwards import Fallback, Forwards, Row, Variant
 from .intervals import CONFIDENCE, paired_error, paired_intervals
 from .memory import BatchSize
-from .sharing import Alone, Sharing
+from .sharing import Alone, Sharing, Unit
 from .stopping import Rule
 from .tallies import Baseline, Batches, Judge, Outcome, Tally, count, judge
 
@@ -52,6 +52,8 @@ class Work:
     reason: str = ""
     """Why not, the last time."""
     seconds: float = 0.0
+    timed: int = 0
+    """Examples that took `seconds`: those that are measured here and now."""
     finished: bool = False
     """It needs no more examples for now: an exact run has two stages."""
     ended: bool = False
@@ -78,6 +80,7 @@ class Sweep:
         self.total = len(batches)
         self._judge = judge
         self._sharing = sharing or Alone()
+        self._told: set[tuple[str, str]] = set()  # fallbacks that the other processes know
         self._errors = baseline.errors
         # How many of the first i examples the trained network gets wrong.
         self._wrong_before = np.concatenate([[0], np.cumsum(baseline.wrong.cpu().numpy())])
@@ -149,26 +152,62 @@ class Sweep:
         group.sort(key=lambda work: self.forwards.depth(work.row))
         start, step = group[0].tally.seen, self.batch_size.now
         spans = [(first, min(first + step, stop)) for first in range(start, stop, step)]
-        pace = [work.seconds / work.tally.seen if work.tally.seen else 1.0 for work in group]
-        # Shared, a cell's counts come from several processes, and are added when all have ended.
-        counts = np.zeros((len(group), _COUNTED))
-        place = {id(work): index for index, work in enumerate(group)}
-        alone = self._sharing.size == 1
+        if self._sharing.size > 1:
+            self._share(group, spans, after_cell)
+            return
+        for first, last in spans:
+            self._unit(group, first, last, _add, after_cell)
+
+    def _share(self, group: Sequence[Work], spans: Sequence[tuple[int, int]], after_cell: AfterCell) -> None:
+        """A look by several processes: this one computes some units, and learns from the others what the rest is."""
+        held: list[dict[int, np.ndarray]] = [{} for _ in group]
+        sizes = [self.batch_size.now]
+        for part in self._sharing.parts(spans, self._paces(group), lambda unit: self._computed(group, unit)):
+            self._learn(group, part.news)
+            sizes.append(part.news["batch_size"])
+            for index, row in zip(part.unit.cells, part.rows, strict=True):
+                held[index][part.unit.start] = row
+                work, before = group[index], group[index].tally.seen
+                # In the order of the examples, whoever was first: what is known of a cell is always of a prefix.
+                while (follows := held[index].pop(work.tally.seen, None)) is not None and follows[0]:
+                    _add(work, follows)
+                if work.tally.seen > before:
+                    after_cell(work, work.tally.seen)
+        self.batch_size.now = min(sizes)
+
+    def _computed(self, group: Sequence[Work], unit: Unit) -> tuple[np.ndarray, dict[str, Any]]:
+        """A unit of a look that is shared, carried out here; and what the others should know."""
+        works = {index: group[index] for index in unit.cells}
+        rows = {id(work): np.zeros(_COUNTED) for work in works.values()}
 
         def add(work: Work, row: np.ndarray) -> None:
-            if alone:
-                _add(work, row)
-            else:
-                counts[place[id(work)]] += row
+            rows[id(work)] += row
 
-        for unit in self._sharing.units(spans, pace):
-            self._unit([group[index] for index in unit.cells], unit.start, unit.stop, add, after_cell)
-        if not alone:
-            for work, row in zip(group, self._sharing.total(counts), strict=True):
-                if row[0] == stop - start:
-                    _add(work, row)
-                elif work.failure is None:
-                    work.failure = LyrxError("its values could not be had in another process.")
+        self._unit(list(works.values()), unit.start, unit.stop, add, lambda work, seen: None)
+        new = {key: found for key, found in self.forwards.fallbacks.items() if key not in self._told}
+        self._told |= new.keys()
+        news = {
+            "batch_size": self.batch_size.now,
+            "failures": {index: str(work.failure) for index, work in works.items() if work.failure is not None},
+            "reasons": {index: work.reason for index, work in works.items() if work.reason},
+            "fallbacks": [(found.row, found.kind, found.reason) for found in new.values()],
+        }
+        return np.stack(list(rows.values())), news
+
+    def _learn(self, group: Sequence[Work], news: Mapping[str, Any]) -> None:
+        for index, message in news["failures"].items():
+            group[int(index)].failure = group[int(index)].failure or LyrxError(message)
+        for index, reason in news["reasons"].items():
+            group[int(index)].reason = reason
+        for fallback in news["fallbacks"]:
+            self.forwards.learn(Fallback(*fallback))
+
+    def _paces(self, group: Sequence[Work]) -> list[float]:
+        """Seconds an example of each cell; before they are known, a guess in proportion to them."""
+        if all(work.timed for work in group):
+            return [work.seconds / work.timed for work in group]
+        depths = [self.forwards.depth(work.row) for work in group]
+        return [1.1 * max(depths) + 1 - depth for depth in depths]
 
     def _unit(self, works: Sequence[Work], start: int, stop: int, add: Add, after_cell: AfterCell) -> None:
         """`works` on the examples `start` to `stop`, in smaller batches where memory does not suffice."""
@@ -237,6 +276,7 @@ def _hand_over(waiting: list[tuple[Work, Tensor, tuple[float, float, float]]], a
 
 def _add(work: Work, row: np.ndarray) -> None:
     work.tally = work.tally.plus(int(row[0]), row[3:].tolist())
+    work.timed += int(row[0])
     work.full += int(row[1])
     work.seconds += float(row[2])
 
@@ -251,23 +291,25 @@ def measure_baseline(
 ) -> Baseline:
     """The trained network on all examples. `after_batch(seen)` may raise CancelledError."""
     sharing = sharing or Alone()
-    step = size.now
-    parts: dict[int, tuple[Tensor, Tensor, float]] = {}
-    for number, start in enumerate(range(0, len(batches), step)):
-        if number % sharing.size == sharing.rank:
-            for first, outcome in _outcomes(forwards, batches, start, min(start + step, len(batches)), size, judge):
-                loss = outcome.loss.sum(dtype=torch.float64)
-                parts[first] = (outcome.prediction.cpu(), outcome.wrong.cpu(), float(loss))
-            after_batch(start)
-    known = sharing.collected(parts)
-    predictions, wrongs, losses = zip(*(known[start] for start in sorted(known)), strict=True)
-    device = forwards.device
-    return Baseline(torch.cat(predictions).to(device), torch.cat(wrongs).to(device), sum(losses) / len(batches))
+
+    def compute(unit: Unit) -> tuple[np.ndarray, dict[str, Any]]:
+        found = list(_outcomes(forwards, batches, unit.start, unit.stop, size, judge))
+        rows = torch.stack([torch.cat([one.prediction for one in found]), torch.cat([one.wrong for one in found])])
+        losses = [float(one.loss.sum(dtype=torch.float64)) for one in found]
+        after_batch(unit.start)
+        return rows.double().cpu().numpy(), {"losses": losses, "batch_size": size.now}
+
+    spans = [(start, min(start + size.now, len(batches))) for start in range(0, len(batches), size.now)]
+    parts = sorted(sharing.parts(spans, [1.0], compute), key=lambda part: part.unit.start)
+    size.now = min(part.news["batch_size"] for part in parts)
+    prediction, wrong = torch.from_numpy(np.concatenate([part.rows for part in parts], axis=1)).to(forwards.device)
+    loss = sum(loss for part in parts for loss in part.news["losses"])
+    return Baseline(prediction.long(), wrong.bool(), loss / len(batches))
 
 
 def _outcomes(
     forwards: Forwards, batches: Batches, start: int, stop: int, size: BatchSize, judge: Judge
-) -> Iterator[tuple[int, Outcome]]:
+) -> Iterator[Outcome]:
     while start < stop:
         end = min(start + size.now, stop)
         try:
@@ -277,5 +319,5 @@ def _outcomes(
             if not (out_of_memory(error) and size.halve()):
                 raise
             continue
-        yield start, outcome
+        yield outcome
         start = end

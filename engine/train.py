@@ -19,13 +19,13 @@ from .building import build_model, seed_all
 from .data.base import DataSet
 from .device import deterministic
 from .errors import RunFailedError
-from .tallies import judge
 from .events import EpochCommitted, Observer, TrainProgress
 from .examples import Examples, held_out_examples, training_examples
 from .optimisers import make_optimiser, restore, set_lr, state_of
 from .seeds import derive
 from .spec import Spec
 from .state import load_arrays, state_arrays
+from .tallies import judge
 from .team import Team
 
 EVAL_BATCH = 1000

@@ -65,8 +65,8 @@ def _leads() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _complain(message: str) -> None:
-    if _leads():
+def _complain(message: str, *, alone: bool = False) -> None:
+    if _leads() or alone:
         print(f"lyrx: {inert(message, keep=chr(10))}", file=sys.stderr)
 
 
@@ -78,7 +78,7 @@ def _command(function: F) -> F:
         try:
             return function(*args, **kwargs)
         except LyrxError as error:
-            _complain(str(error))
+            _complain(str(error), alone=getattr(error, "unheard", False))
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             _complain("interrupted. What was finished is kept; the same command goes on from there.")
@@ -94,7 +94,8 @@ def _command(function: F) -> F:
             raise typer.Exit(1) from None
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
-            _complain(f"the system refused: {error.strerror or error}{where}. What was finished is kept.")
+            said = f"the system refused: {error.strerror or error}{where}. What was finished is kept."
+            _complain(said, alone=getattr(error, "unheard", False))
             raise typer.Exit(1) from None
 
     return wrapped  # type: ignore[return-value]

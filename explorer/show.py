@@ -14,7 +14,7 @@ from rich.text import Text
 from ..store import REINITIALISE, Fallback, inert
 from ..store.verdict import Verdict
 from . import ramp
-from .picture import METRICS, CellSummary, Picture
+from .picture import METRICS, Picture
 from .widgets.marks import MARKS, WORDS, Place, State, place
 from .words import REINITIALISED, deed, judged, meanings, over_checkpoints
 
@@ -103,6 +103,7 @@ class _Heatmap:
         self.scale = ramp.scale(picture, metric)
         self._room = 0
         self.spread = metric == "error" and any(column.draws > 1 for column in picture.columns)
+        self._widths = [self._width_of(column) for column in range(len(picture.columns))]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = self._room = self.width or options.max_width
@@ -129,19 +130,21 @@ class _Heatmap:
         return max(len(NETWORK), min(longest, width // 3))
 
     def _width_of(self, column: int) -> int:
+        """Columns of text that a column takes: its longest text and a blank."""
         head = self.picture.columns[column]
-        return max(DRAWN_CELL if self.spread and head.draws > 1 else CELL, len(head.label) + 1)
+        longest = max((len(self._text(layer, column)) for layer in range(len(self.picture.probe.layers))), default=0)
+        return max(DRAWN_CELL if self.spread and head.draws > 1 else CELL, len(head.label) + 1, longest + 1)
 
     def _groups(self, width: int) -> list[list[int]]:
         """Columns that fit side by side."""
         groups: list[list[int]] = []
         left = 0
         for column in range(len(self.picture.columns)):
-            need = self._width_of(column) + (self._gap(column) if groups else 0)
+            need = self._widths[column] + (self._gap(column) if groups else 0)
             if not groups or left < need:
                 groups.append([])
                 left = width - self._name_width(width) - 1
-                need = self._width_of(column)
+                need = self._widths[column]
             groups[-1].append(column)
             left -= need
         return groups
@@ -159,7 +162,7 @@ class _Heatmap:
             heads.append(" " * (self._gap(column) if position else 0))
             if columns[column].kind == REINITIALISE:
                 start = heads.cell_len if start is None else start
-            width, label = self._width_of(column), columns[column].label
+            width, label = self._widths[column], columns[column].label
             heads.append(label.center(width) if columns[column].drawn else _right(label, width), _BOLD)
             if columns[column].kind == REINITIALISE:
                 end = heads.cell_len
@@ -183,18 +186,19 @@ class _Heatmap:
         for position, column in enumerate(group):
             row.append(" " * (self._gap(column) if position else 0))
             found = place(self.picture, self.metric, layer, column)
-            text = found.text(self.metric, CELL - 1)
-            text += self._spread(self.picture.cell(layer, column), found)
-            width = self._width_of(column)
+            text, width = self._text(layer, column), self._widths[column]
             row.append(_right(text, width) if found.value is not None else text.center(width), self._style(found))
         row.rstrip()
         row.no_wrap = True
         return row
 
-    def _spread(self, cell: CellSummary | None, found: Place) -> str:
-        if not (self.spread and cell and found.value is not None and cell.spread is not None):
-            return ""
-        return f"±{100 * cell.spread:.1f}"
+    def _text(self, layer: int | None, column: int) -> str:
+        """What stands at a place: the number or the mark, and the spread of several draws."""
+        found, cell = place(self.picture, self.metric, layer, column), self.picture.cell(layer, column)
+        text = found.text(self.metric, CELL - 1)
+        if self.spread and cell and found.value is not None and cell.spread is not None:
+            text += f"±{100 * cell.spread:.1f}"
+        return text
 
     def _style(self, found: Place) -> Style:
         if found.value is None:

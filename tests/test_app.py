@@ -136,7 +136,7 @@ async def test_the_panel_tells_how_a_cell_was_measured_and_why_not_otherwise(tmp
         assert "512 of 10,000 full" in panel
         assert ("its input is altered in place" if size[0] == 200 else "full: its") in panel
         await pilot.press("j")
-        assert "131,584 weights of 2 layers" in line(pilot, "#cell")
+        assert "131,584 weights, 2 layers" in line(pilot, "#cell")
         for words in ("set to zero", "50 % of the way from 0", "50 % of the way from 8", "at checkpoint 0"):
             await pilot.press("l")
             assert words in line(pilot, "#cell")

@@ -109,6 +109,19 @@ def test_every_kind_of_column_has_its_place(store, width: int):
     assert lines[lines.index(first) + 4] == "", "a blank line before what is joint"
 
 
+def test_a_wide_spread_keeps_a_blank_before_the_next_column(store):
+    run = fakes.kinds_run(store)
+    for draw, error in enumerate((0.4, 0.95, 0.99)):
+        run.probe().write(Cell(3, 0, draw), fakes.estimate(error, n=1_000), durable=False)
+    rows = [
+        line
+        for line in text(take_picture(run), width=120).splitlines()
+        if line.startswith(("fc1", "fc2 ", "fc3", "output"))
+    ]
+    assert rows[3].split()[:3] == ["output", "~78.0±33.0", "~10.2±0.3"]
+    assert len({row.index("~", row.index("~") + 1) for row in rows[:4]}) == 1, "the next column stands straight"
+
+
 def test_meanings_verdicts_and_fallbacks_of_every_kind(store):
     run = fakes.kinds_run(store)
     shown = text(take_picture(run), width=100)

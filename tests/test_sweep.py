@@ -1,5 +1,6 @@
 """Looks: the whole picture first, then sharper; what is seen is never seen again."""
 
+import itertools
 import signal
 import subprocess
 import time
@@ -38,7 +39,7 @@ def test_the_first_look_shows_every_cell_and_the_rest_only_those_that_need_it(tm
     assert looks[0].cells == len(info.all_cells()) - trained
     assert looks[0].seen == FIRST_LOOK
     assert [look.seen for look in looks] == sorted(look.seen for look in looks)
-    assert all(later.cells <= earlier.cells for earlier, later in zip(looks, looks[1:], strict=False))
+    assert all(later.cells <= earlier.cells for earlier, later in itertools.pairwise(looks))
     assert looks[-1].finished == looks[-1].todo == len(info.all_cells())
     assert looks[-1].share == 1.0
     estimates = run.probe().results().estimates

@@ -1,11 +1,12 @@
 """What modules return, taken apart into tensors and put together again: tuples, lists, dicts, dataclasses of them."""
 
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Build = Callable[[Sequence[Tensor]], Any]
 
@@ -25,6 +26,8 @@ def take_apart(value: Any) -> tuple[list[Tensor], Build]:
 
 def _take(value: Any, tensors: list[Tensor]) -> Build:
     if isinstance(value, Tensor):
+        if not _ordinary(value):
+            raise OpaqueError("a tensor without plain memory")
         index = len(tensors)
         tensors.append(value)
         return lambda parts: parts[index]
@@ -39,27 +42,28 @@ def _take(value: Any, tensors: list[Tensor]) -> Build:
         return lambda parts: kind(*(build(parts) for build in members))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _take_fields(value, tensors)
-    if isinstance(value, dict):
-        named = [(key, _take(member, tensors)) for key, member in value.items()]
-        return lambda parts: _like(kind, {key: build(parts) for key, build in named})
+    if kind in (dict, OrderedDict):
+        members: Any = value
+        named = [(key, _take(member, tensors)) for key, member in members.items()]
+        return lambda parts: kind((key, build(parts)) for key, build in named)
     raise OpaqueError(f"a {kind.__name__}")
+
+
+def _ordinary(tensor: Tensor) -> bool:
+    """Whether a tensor is a view of plain memory and no more: no subclass, not sparse, nested or quantised."""
+    plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout is torch.strided
+    return plain and not tensor.is_nested and not tensor.is_quantized
 
 
 def _take_fields(value: Any, tensors: list[Tensor]) -> Build:
     """A dataclass, by its constructor. The libraries that return such things make ordered dicts of them as well."""
     kind: Any = type(value)
-    if any(not field.init for field in dataclasses.fields(value)):
+    names = [field.name for field in dataclasses.fields(value)]
+    more = set(getattr(value, "__dict__", names)) - set(names)
+    if more or any(not field.init for field in dataclasses.fields(value)):
         raise OpaqueError(f"a {kind.__name__}")
-    fields = [(field.name, _take(getattr(value, field.name), tensors)) for field in dataclasses.fields(value)]
+    fields = [(name, _take(getattr(value, name), tensors)) for name in names]
     return lambda parts: kind(**{name: build(parts) for name, build in fields})
-
-
-def _like(kind: type, members: dict[Any, Any]) -> Any:
-    if kind is dict:
-        return members
-    made = kind()
-    made.update(members)
-    return made
 
 
 def tensors_in(value: Any) -> list[Tensor]:

@@ -5,9 +5,10 @@ storage, and a tensor that was altered in place, are the same memory.  Nothing h
 trace also knows when a storage was freed: what is freed cannot be needed any more.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,9 @@ from .structure import OpaqueError, take_apart, tensors_in
 
 NEVER = 2**62
 """Later than every event."""
+
+LITERAL = torch.ops.aten.lift_fresh.default
+"""A tensor in the network's code comes from nowhere: it belongs to this forward."""
 
 
 @dataclass
@@ -32,7 +36,8 @@ class Call:
     storages: tuple[int, ...] = ()
     """Of each tensor in what it returned."""
     opaque: bool = False
-    """It returned something that cannot be taken apart: it must always be executed."""
+    """It raised, altered a list or dict of its caller's, or returned something that cannot be taken apart: it must
+    always be executed."""
     last: int = 0
     """The last call within it."""
 
@@ -50,6 +55,17 @@ class Memory:
     writes: list[tuple[int, int]] = field(default_factory=list)
 
 
+class Operation(NamedTuple):
+    """An operation that was carried out."""
+
+    time: int
+    function: Any
+    given: tuple[int, ...]
+    """Storages of the tensors among its arguments, one after another."""
+    returned: tuple[int, ...]
+    """Storages of the tensors that it returned."""
+
+
 @dataclass
 class Trace:
     """The events of one forward."""
@@ -58,13 +74,16 @@ class Trace:
     memory: dict[int, Memory]
     inputs: tuple[int, ...]
     """Storages of the forward's arguments."""
-    operations: list[tuple[int, Any, tuple[int, ...], tuple[int, ...]]]
-    """(time, operation, storages read, storages written), in order."""
+    operations: list[Operation]
     touched: dict[int, int]
-    """By a storage that was there before the forward (a weight): the first time it was used."""
+    """By a storage that was there before the forward (a weight): the first time it was used or handed out."""
     end: int
     altered: tuple[int, ...]
     """Storages that were there before the forward, are no inputs, and were written."""
+    weights: frozenset[int]
+    """Storages of the network's parameters and buffers."""
+    drawn: str
+    """An operation that drew random numbers from a generator of its own; empty if none did."""
 
     @property
     def peak(self) -> int:
@@ -85,8 +104,10 @@ class UntraceableError(RuntimeError):
 class Tracer(TorchDispatchMode):
     """Follows one forward. Calls of modules are told to it by whoever wraps them."""
 
-    def __init__(self, arguments: Iterable[Tensor]):
+    def __init__(self, arguments: Iterable[Tensor], weights: Iterable[Tensor]):
         super().__init__()
+        self._weights = frozenset(tensor.untyped_storage()._cdata for tensor in weights)
+        self._drawn = ""
         self.time = 0
         self._calls: list[Call] = []
         self._open: list[int] = []
@@ -94,9 +115,10 @@ class Tracer(TorchDispatchMode):
         self._alive: dict[int, StorageWeakRef] = {}
         self._known: set[int] = set()  # storages made by this forward, and its inputs
         self._references: list[StorageWeakRef] = []  # an address with a reference is never used again
-        self._operations: list[tuple[int, Any, tuple[int, ...], tuple[int, ...]]] = []
+        self._operations: list[Operation] = []
         self._touched: dict[int, int] = {}
         self._altered: dict[int, None] = {}
+        self._untraceable: UntraceableError | None = None
         self._inputs = tuple(self._storage(tensor, made=True) for tensor in arguments)
 
     def call(self, module: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -105,18 +127,28 @@ class Tracer(TorchDispatchMode):
         call = Call(len(self._calls), module, self._open[-1] if self._open else -1, self.time)
         self._calls.append(call)
         self._open.append(call.index)
-        output = forward(*args, **kwargs)
-        self._open.pop()
-        self._tick()
-        call.exit, call.last = self.time, len(self._calls) - 1
+        call.opaque = True
+        containers = [(one, _members(one)) for one in _containers((args, kwargs))]
         try:
-            tensors, _ = take_apart(output)
-            call.storages = tuple(self._storage(tensor, made=False) for tensor in tensors)
-        except OpaqueError:
-            call.opaque = True
+            output = forward(*args, **kwargs)
+        finally:  # a network may go on after an error
+            self._open.pop()
+            self._tick()
+            call.exit, call.last = self.time, len(self._calls) - 1
+        # What cannot be taken apart may hold weights all the same: they are out from here on.
+        found = [self._storage(tensor, made=False) for tensor in tensors_in(output)]
+        for storage in found:
+            if storage not in self._known:
+                self._touched.setdefault(storage, call.exit)
+        with contextlib.suppress(OpaqueError):
+            take_apart(output)
+            call.storages, call.opaque = tuple(found), any(_altered(*pair) for pair in containers)
         return output
 
     def result(self) -> Trace:
+        """What was seen. Raises UntraceableError."""
+        if self._untraceable is not None:
+            raise self._untraceable
         self._tick()
         return Trace(
             self._calls,
@@ -126,15 +158,17 @@ class Tracer(TorchDispatchMode):
             self._touched,
             self.time,
             tuple(self._altered),
+            self._weights,
+            self._drawn,
         )
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         self.time += 1
+        if kwargs.get("generator") is not None:
+            self._drawn = self._drawn or str(func)
         written = _written(func, args, kwargs)
-        # A literal in the network's code comes from nowhere: it belongs to this forward.
-        literal = func is torch.ops.aten.lift_fresh.default
-        given = [self._storage(tensor, made=literal) for tensor in tensors_in((args, kwargs))]
+        given = [self._storage(tensor, made=func is LITERAL) for tensor in tensors_in((args, kwargs))]
         output = func(*args, **kwargs)
         made = [self._storage(tensor, made=True) for tensor in tensors_in(output)]
         alters = tuple(dict.fromkeys(self._storage(tensor, made=False) for tensor in written))
@@ -146,7 +180,7 @@ class Tracer(TorchDispatchMode):
         view = bool(made) and not fresh and not alters
         reads = () if view else tuple(dict.fromkeys(given))
         self._note(reads, (*alters, *fresh))
-        self._operations.append((self.time, func, tuple(dict.fromkeys(given)), (*alters, *fresh)))
+        self._operations.append(Operation(self.time, func, tuple(given), tuple(made)))
         return output
 
     def _note(self, reads: tuple[int, ...], writes: tuple[int, ...]) -> None:
@@ -162,7 +196,9 @@ class Tracer(TorchDispatchMode):
         try:
             reference = StorageWeakRef(tensor.untyped_storage())
         except (NotImplementedError, RuntimeError) as error:
-            raise UntraceableError(f"it uses tensors without plain memory ({tensor.layout})") from error
+            # Kept too: the network may catch what is raised in the middle of it.
+            self._untraceable = UntraceableError(f"it uses tensors without plain memory ({tensor.layout})")
+            raise self._untraceable from error
         key = reference.cdata
         if key not in self._memory:
             own = made and key not in self._known and self.time > 0
@@ -190,3 +226,20 @@ def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
         if argument.alias_info is not None and argument.alias_info.is_write:
             found.append(args[position] if position < len(args) else kwargs.get(argument.name))
     return tensors_in(found)
+
+
+def _containers(value: Any) -> list[Any]:
+    """Lists, dicts and sets in `value`, those in others too."""
+    if not isinstance(value, (list, tuple, dict, set)):
+        return []
+    members = value.values() if isinstance(value, dict) else value
+    inner = [found for member in members for found in _containers(member)]
+    return inner if isinstance(value, tuple) else [value, *inner]
+
+
+def _members(container: Any) -> list[Any]:
+    return [*container, *(container.values() if isinstance(container, dict) else ())]
+
+
+def _altered(container: Any, members: list[Any]) -> bool:
+    return list(map(id, _members(container))) != list(map(id, members))

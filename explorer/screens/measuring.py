@@ -199,6 +199,7 @@ class Measuring:
             self._failed(request, _one_line(event.message))
         elif event.type == "finished":
             self._drop(request)
+            self._committed(request.key)  # what a cancel left behind is in the store too
             if event.cancelled:
                 self._tell(f"cancelled; {event.done} of {request.wanted} cells had been measured")
             elif not self.requests and not self.alarm:

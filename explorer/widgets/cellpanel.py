@@ -44,7 +44,7 @@ def cell_text(picture: Picture, layer: int | None, column: int, over: Place | No
     lines += _distance(picture, layer, column)
     if layer is not None:
         info = picture.probe.layers[layer]
-        joint = f" of {len(info.joint)} layers" if info.joint else ""
+        joint = f", {len(info.joint)} layers" if info.joint else ""
         lines.append(_field("size", f"{info.parameters:,} weights{joint}"))
     if cell is not None and cell.measured and not cell.exact:
         lines.append(Text("enter goes on to all examples", _MUTED))
@@ -70,7 +70,7 @@ def _field(label: str, *parts: str | tuple[str, Style]) -> Text:
 
 def _numbers(picture: Picture, layer: int | None, column: int, cell: CellSummary, width: int) -> list[Text]:
     verdict = _verdict(picture, layer, column)
-    about = "" if cell.exact else "~"
+    about = "" if cell.exact and cell.complete else "~"
     lines = [_field("error", (f"{about}{100 * cell.error:.2f} %", _TITLE), *((" ", verdict) if verdict else ()))]
     if not cell.exact:
         half = f" (±{50 * (cell.high - cell.low):.1f})"

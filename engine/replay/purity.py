@@ -1,0 +1,141 @@
+"""What a forward may not do if parts of it are to be repeated: keep something, alter a buffer, draw random numbers."""
+
+import functools
+import random
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..state import same_bits
+
+_PLAIN = (bool, int, float, complex, str, bytes)
+_CLOSED = (Tensor, nn.Module, type, ModuleType, *_PLAIN)
+_DEPTH = 4
+"""Of containers, objects and closures in one another: how deep it is looked."""
+_LONG = 10_000
+"""A container with more members is taken as a whole."""
+
+
+class Watch:
+    """A network before a forward, to be compared with what it is afterwards."""
+
+    def __init__(self, model: nn.Module, ignored: str):
+        """`ignored` names an attribute of modules that is not their own."""
+        self._model, self._ignored = model, ignored
+        self._kept = self._attributes()
+        # Not all operations that alter running statistics say so.
+        self._buffers = {name: (buffer, buffer.clone()) for name, buffer in model.named_buffers()}
+        self._generators = _generators()
+
+    def impurity(self) -> str:
+        """What the forwards since then did that they should not have; empty if nothing."""
+        for name, values in self._attributes().items():
+            before = self._kept.get(name, [])
+            if len(before) != len(values) or not all(map(_same, before, values)):
+                return f"it keeps something from one forward to the next ({name})"
+        for name, (buffer, before) in self._buffers.items():
+            if not same_bits(buffer, before):
+                return f"it alters its buffer {name} in a forward"
+        for name, state in _generators().items():
+            if state != self._generators[name]:
+                return f"it draws random numbers in a forward ({name})"
+        return ""
+
+    def _attributes(self) -> dict[str, list[Any]]:
+        """What every module holds, and what that holds."""
+        seen: dict[int, Any] = {}  # objects, not ids alone: another one could get the id of one that is gone
+        found: dict[str, list[Any]] = {}
+        for name, module in self._model.named_modules():
+            for key, value in vars(module).items():
+                if key != self._ignored:
+                    values = found[f"{name}.{key}".lstrip(".")] = []
+                    _walk(value, values, seen, _DEPTH)
+        return found
+
+
+@contextmanager
+def left_alone(model: nn.Module) -> Iterator[None]:
+    """Afterwards modules hold what they held before, under the same names, and buffers have the values they had.
+
+    A network may keep things when it is run: what it found last, say, or a table that it makes the first time.
+    """
+    modules = list(dict.fromkeys(model.modules()))
+    holders = [vars(module) for module in modules]
+    holders += [getattr(module, kind) for module in modules for kind in ("_buffers", "_parameters")]
+    before = [(holder, dict(holder)) for holder in holders if isinstance(holder, dict)]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        for holder, held in before:
+            for key in [key for key in holder if key not in held]:
+                del holder[key]
+            for key, value in held.items():
+                if key not in holder or holder[key] is not value:
+                    holder[key] = value
+        put_back(buffers)
+
+
+@torch.no_grad()
+def put_back(buffers: Iterable[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Give each (tensor, value) its value again; returns those that had another one."""
+    altered = [(tensor, value) for tensor, value in buffers if not same_bits(tensor, value)]
+    for tensor, value in altered:
+        tensor.copy_(value)
+    return altered
+
+
+def _walk(value: Any, found: list[Any], seen: dict[int, Any], depth: int) -> None:
+    found.append(value)
+    if depth and id(value) not in seen and not isinstance(value, _CLOSED):
+        seen[id(value)] = value
+        for member in _members(value):
+            _walk(member, found, seen, depth - 1)
+
+
+def _members(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return [*value, *value.values()] if len(value) <= _LONG else ()
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return value if len(value) <= _LONG else ()
+    if isinstance(value, FunctionType):  # hooks keep what they see in variables around them
+        return [cell.cell_contents for cell in value.__closure__ or () if _filled(cell)]
+    if isinstance(value, MethodType):
+        return (value.__self__,)
+    if isinstance(value, functools.partial):
+        return (value.func, value.args, value.keywords)
+    return list(getattr(value, "__dict__", {}).values())
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:
+        return False
+
+
+def _same(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if type(one) is not type(other):
+        return False
+    # Made anew by every look at it, or equal though computed anew.
+    return isinstance(one, (MethodType, *_PLAIN)) and (one == other or one != one)
+
+
+def _generators() -> dict[str, Any]:
+    """The states of the generators that a network's code draws from."""
+    numpy: Any = np.random.get_state()
+    states: dict[str, Any] = {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "numpy": (numpy[1].tobytes(), *numpy[2:]),
+        "random": random.getstate(),
+    }
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        states["cuda"] = torch.cuda.get_rng_state().numpy().tobytes()
+    return states
