@@ -3,15 +3,15 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from ..store import REINITIALISE, RERANDOMISE, Cell, Column, ProbeInfo
+from ..store import REINITIALISE, RERANDOMISE, Cell, Column, ProbeInfo, did_you_mean
 from .building import seeded
 from .device import choose_device
-from .errors import ModelError, RestoreError, SpecError
+from .errors import DataError, ModelError, RestoreError, SpecError
 from .examples import order_of
 from .forwards import Forwards, Row, Variant
 from .inputs import Inputs, gather
@@ -23,12 +23,13 @@ from .memory import BatchSize, choose_batch_size
 from .norms import norm_batches as batches_for_norms
 from .precision import Precision, PrecisionName
 from .renorm import Renormer
+from .replay.purity import left_alone
 from .result import ProbeResult
 from .sources import StateSource
 from .state import describe, named_tensors, to_array
 from .stopping import Rule
 from .sweep import CHECKED, Sweep, Work, measure_baseline
-from .tallies import Judge, Outcome, judge
+from .tallies import Judge, Outcome, judge, logits_of
 from .variants import Residents
 
 Hook = Callable[[Any, Any], Tensor]
@@ -83,15 +84,17 @@ def probe(
 
     Raises LyrxError for what does not fit together: SpecError, ModelError, LayerError, DataError, ColumnError.
     """
+    _check_words(granularity=granularity, evaluator=evaluator, precision=precision, norm_statistics=norm_statistics)
+    _check_numbers(draws=(draws, 0), batch_size=(batch_size, 1), memory=(memory, 1), norm_batches=(norm_batches, 1))
     rule = _rule(tolerance, exact)
     states = dict(checkpoints or {})
     columns = _columns(at, sorted(states), build is not None, draws)
     home = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
     place = choose_device(device) if isinstance(device, str) else device or home
     judged = _judge(loss, correct)
-    with _unchanged(model), _moved(model, home, place):
+    with _unchanged(model), left_alone(model), _moved(model, home, place):
         inputs = gather(data, place, targets)
-        arguments = inputs.between(0, min(2, len(inputs)))[0]
+        arguments = inputs.between(0, min(2, len(inputs)))[0].copied()
         with _no_training(model):
             rows = find_layers(model, describe(model), arguments, granularity, patterns, only=layers, joint=joint)
         info = ProbeInfo(
@@ -101,6 +104,8 @@ def probe(
         ordered = inputs.ordered(order_of(len(inputs), seed))
         with Forwards(model, Precision(precision, place), replay=evaluator == "replay") as forwards:
             forwards.prepare(ordered.between(0, min(CHECKED, len(ordered)))[0])
+            if correct is None:
+                _check_labels(forwards.full(arguments), inputs.targets)
             named = [Row(layer.name, layer.tensors) for layer in rows.rows]
             size = BatchSize(batch_size or choose_batch_size(forwards, named, place, memory))
             baseline = measure_baseline(forwards, ordered, size, judged)
@@ -160,6 +165,38 @@ class _Maker:
         return values | (self._renormer.statistics(values) if self._renormer else {})
 
 
+_WORDS = {
+    "granularity": ("layer", "module", "block", "patterns"),
+    "evaluator": ("replay", "full"),
+    "precision": get_args(PrecisionName),
+    "norm_statistics": ("rewound", "kept", "reestimated"),
+}
+
+
+def _check_words(**given: str) -> None:
+    for name, word in given.items():
+        if word not in _WORDS[name]:
+            allowed = ", ".join(f"'{one}'" for one in _WORDS[name])
+            raise SpecError(f"{name}={word!r} is not possible.{did_you_mean(str(word), _WORDS[name])} Use {allowed}.")
+
+
+def _check_numbers(**given: tuple[int | None, int]) -> None:
+    for name, (number, least) in given.items():
+        if number is not None and number < least:
+            raise SpecError(f"{name}={number} is not possible: it is a whole number from {least} up.")
+
+
+def _check_labels(output: Any, labels: Any) -> None:
+    """On a GPU a label that is no class would end the process's use of it, so that is seen to first."""
+    classes = logits_of(output).shape[-1]
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex() or labels.dim() != 1:
+        what = f"{labels.dtype}{list(labels.shape)}" if isinstance(labels, Tensor) else f"a {type(labels).__name__}"
+        raise DataError(f"targets are {what}; int64[n], a class for each example, is needed, or `correct` and `loss`.")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise DataError(f"targets go from {low} to {high}; the network has {classes} classes, 0 to {classes - 1}.")
+
+
 def _rule(tolerance: float, exact: bool) -> Rule:
     try:
         return Rule(tolerance=tolerance, exact=exact)
@@ -187,7 +224,7 @@ def _judge(loss: Hook | None, correct: Hook | None) -> Judge:
     if correct is None:
         if loss is not None:
             raise SpecError("loss goes with correct: without it the outputs are taken as scores of classes.")
-        return judge
+        return lambda output, labels: judge(output, labels.long())
     right = correct
 
     def judged(output: Any, wanted: Any) -> Outcome:

@@ -38,6 +38,11 @@ class Inputs:
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def targets(self) -> Any:
+        """All of them, where they are."""
+        return self._build(self._tensors)[1]
+
     def ordered(self, order: np.ndarray) -> "Inputs":
         """The same examples in another order."""
         places = torch.from_numpy(order)

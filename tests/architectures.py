@@ -57,7 +57,7 @@ class SequenceClassifier(nn.Module):
 
 
 class UNet(nn.Module):
-    """Per-pixel classes, float[k, classes, height, width]; skip connections by concatenation and in-place activations."""
+    """Classes of pixels, float[k, classes, height, width]; what was seen on the way down is joined on the way up."""
 
     def __init__(self, width: int = 6, classes: int = 3) -> None:
         super().__init__()
@@ -120,6 +120,11 @@ def _resnet_for_small_images() -> nn.Module:
     return model
 
 
+def _narrow_resnet() -> nn.Module:
+    resnet = pytest.importorskip("torchvision").models.resnet
+    return resnet.ResNet(resnet.Bottleneck, [1, 1, 1, 1], num_classes=10, groups=4, width_per_group=4)
+
+
 def _vgg(norm: bool) -> Callable[[], nn.Module]:
     def build() -> nn.Module:
         vgg = pytest.importorskip("torchvision").models.vgg
@@ -163,6 +168,11 @@ def _timm(name: str, **options: Any) -> Callable[[], nn.Module]:
     return lambda: pytest.importorskip("timm").create_model(name, num_classes=10, **options)
 
 
+def _mixer() -> nn.Module:
+    mixer = pytest.importorskip("timm").models.mlp_mixer
+    return mixer.MlpMixer(img_size=32, patch_size=8, num_blocks=3, embed_dim=32, num_classes=10)
+
+
 _SMALL: dict[str, Any] = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "vocab_size": 40}
 
 
@@ -176,11 +186,12 @@ def _transformer(kind: str, head: str, **options: Any) -> Callable[[], nn.Module
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "resnet18": Architecture(_resnet_for_small_images, images(32), quick=True),
+    "resnet18": Architecture(_resnet_for_small_images, images(32)),
     "resnet50": Architecture(_vision("resnet50"), images(64)),
     "vgg11": Architecture(_vgg(False), images(32)),
     "vgg11_bn": Architecture(_vgg(True), images(32)),
     "densenet": Architecture(_densenet, images(64), quick=True),
+    "narrow resnet": Architecture(_narrow_resnet, images(32), quick=True),
     "mobilenet_v2": Architecture(_vision("mobilenet_v2", width_mult=0.35), images(64)),
     "mobilenet_v3": Architecture(_vision("mobilenet_v3_small"), images(64)),
     "efficientnet": Architecture(_vision("efficientnet_b0"), images(64)),
@@ -195,9 +206,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "regnet": Architecture(_vision("regnet_y_400mf"), images(64)),
     "maxvit": Architecture(_maxvit, images(64)),
     "mnasnet": Architecture(_vision("mnasnet0_5"), images(64)),
-    "timm mixer": Architecture(
-        _timm("mixer_s16_224", img_size=32, patch_size=8, num_blocks=3, embed_dim=32), images(32), quick=True
-    ),
+    "timm mixer": Architecture(_mixer, images(32), quick=True),
     "timm vit": Architecture(
         _timm("vit_tiny_patch16_224", img_size=32, patch_size=8, depth=3, embed_dim=36, num_heads=3), images(32)
     ),
@@ -206,7 +215,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         images(32),
     ),
     "timm mobilevit": Architecture(_timm("mobilevit_xxs"), images(64)),
-    "timm resnet": Architecture(_timm("resnetv2_50x1_bit"), images(64)),
+    "timm norm-free": Architecture(_timm("nf_regnet_b0"), images(64)),
     "gpt2": Architecture(
         _transformer("GPT2", "LMHeadModel", n_layer=2, n_embd=16, n_head=2, vocab_size=40, n_positions=16),
         tokens(),

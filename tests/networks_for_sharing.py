@@ -37,17 +37,22 @@ class Watched(nn.Module):
         return self.fc(self.norm(self.b(self.a(x).relu()).relu()).flatten(1))
 
 
-def _happens(examples: int) -> None:
-    global _forwards
-    _forwards += 1
+def _log(letter: str) -> None:
     folder = os.environ.get("SHARING_LOG")
     if folder:
         with (Path(folder) / os.environ.get("RANK", "0")).open("a") as file:
-            file.write(".")
+            file.write(letter)
+
+
+def _happens(examples: int) -> None:
+    global _forwards
+    _forwards += 1
+    _log(".")
     time.sleep(_meant("SHARING_SLOW") or 0.0)
     if _forwards >= (_meant("SHARING_RAISE") or float("inf")):
         raise RuntimeError("no more of this")
     if _forwards == _meant("SHARING_MEMORY") and examples > 1:
+        _log("M")
         raise MemoryError
     if _forwards == _meant("SHARING_KILL"):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -107,10 +107,12 @@ class Oracle:
 def fingerprint(model: nn.Module) -> dict[str, Any]:
     """Weights, modes, hooks and attributes, as far as they can be told apart."""
     found: dict[str, Any] = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
+    for name, tensor in model.state_dict().items():
         if isinstance(tensor, Tensor):
-            bits = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-            found[name] = (hashlib.sha256(bits).hexdigest(), tensor.stride(), tensor.data_ptr(), id(tensor))
+            bits = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+            found[name] = hashlib.sha256(bits).hexdigest()
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        found[f"memory of {name}"] = (tensor.stride(), tensor.data_ptr(), id(tensor), tensor.requires_grad)
     for name, module in model.named_modules():
         hooks = {key: len(value) for key, value in vars(module).items() if key.endswith("_hooks")}
         found[f"<{name}>"] = (module.training, hooks, sorted(vars(module)))

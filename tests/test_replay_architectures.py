@@ -11,7 +11,7 @@ from lyrx.engine.state import describe
 from replaying import CPU, Oracle, difference, fingerprint, made, tensors_of, values_for
 from torch import Tensor, nn
 
-ROWS = 12
+ROWS = 8
 """Of a network's layers, how many are compared."""
 
 # Which experts a token goes to is the data's choice, and the variants': that is what the fallback is for.

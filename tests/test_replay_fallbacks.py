@@ -260,15 +260,6 @@ def test_an_error_while_recording():
     assert found.reasons == {"following it failed (RuntimeError: someone is looking)"}
 
 
-def test_what_is_compiled():
-    def build() -> nn.Module:
-        return nn.Sequential(lin(), torch.compile(nn.Sequential(lin(), nn.ReLU()), backend="eager"), lin(WIDTH, 3))
-
-    model = made(build)
-    found = compared(model, batches(WIDTH, sizes=(8, 8)), kinds=("random",))
-    assert found.worst < 1e-5
-
-
 def test_full_forwards_only():
     model = made(nasty.InPlaceChain)
     (batch,) = batches(WIDTH, sizes=(8,))

@@ -126,7 +126,7 @@ def network(program: list[Any]) -> nn.Module:
     return Block(program, linears, others, 2).eval()
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(INSTRUCTIONS, min_size=2, max_size=14))
 def test_random_networks(program: list[Any]):
     model = network(program)

@@ -5,7 +5,7 @@ of the convolution before it, which saves a pass over its output (Jacob et al., 
 multiplied anew from the network's own, so that other values in their place have the effect that they should have.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 Forward = Callable[..., Any]
+_Place = tuple[int, tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass
@@ -52,16 +53,54 @@ class Fusion:
         self.keeping = False
         """Whether products may be kept. Not while a forward is followed: its use of the weights must be seen."""
         self._pairs = list(_pairs(trace))
+        self._norm_of = {pair.convolution: pair.norm for pair in self._pairs}
+        self._open: dict[nn.Module, _Place] = {}  # norms that are to be called next, with what they are to be given
+        self._broken = False
         for pair in self._pairs:
-            self.forwards[pair.convolution] = self._forward(pair)
-            self.forwards[pair.norm] = _identity
+            self.forwards[pair.convolution] = self._convolution(pair)
+            self.forwards[pair.norm] = self._norm(pair)
 
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def _forward(self, pair: _Pair) -> Forward:
+    def begin(self) -> None:
+        """A forward begins."""
+        self._open.clear()
+        self._broken = False
+
+    @property
+    def broken(self) -> bool:
+        """Whether, in this forward, a norm was called on its own."""
+        return self._broken
+
+    @property
+    def complete(self) -> bool:
+        """Whether every norm was called whose convolution was, and the other way round: a branch may leave one out."""
+        return not self._open and not self._broken
+
+    def skipped(self, module: nn.Module, returned: Sequence[Tensor]) -> None:
+        """A call of `module` was not carried out."""
+        if module in self._norm_of:
+            self._open[self._norm_of[module]] = _place(returned[0])
+        else:
+            self._open.pop(module, None)
+
+    def _convolution(self, pair: _Pair) -> Forward:
         def forward(inputs: Tensor) -> Tensor:
-            return pair.convolution._conv_forward(inputs, *self._weights(pair))
+            self._broken |= pair.norm in self._open
+            output = pair.convolution._conv_forward(inputs, *self._weights(pair))
+            self._open[pair.norm] = _place(output)
+            return output
+
+        return forward
+
+    def _norm(self, pair: _Pair) -> Forward:
+        def forward(inputs: Tensor) -> Tensor:
+            # Kept as well as raised: a network may catch it.
+            if self._open.pop(pair.norm, None) != _place(inputs):
+                self._broken = True
+                raise RuntimeError("a norm was called with something else than its convolution returned")
+            return inputs
 
         return forward
 
@@ -84,8 +123,8 @@ class Fusion:
             self._weights(pair)
 
 
-def _identity(inputs: Tensor) -> Tensor:
-    return inputs
+def _place(tensor: Tensor) -> _Place:
+    return tensor.data_ptr(), tuple(tensor.shape), tensor.stride()
 
 
 def _pairs(trace: Trace) -> "list[_Pair]":
@@ -113,8 +152,10 @@ def _pairs(trace: Trace) -> "list[_Pair]":
 
 def _plain(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
     """Of exactly one of these classes, and with nothing hung on it."""
+    if type(module) not in kinds or module.training:
+        return False
     weight = getattr(module, "weight", None)
     if weight is not None and weight.dtype not in (torch.float32, torch.float64):
         return False
     hung = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
-    return type(module) in kinds and not any(hung) and not module.training
+    return not any(hung)

@@ -183,7 +183,7 @@ class Recording:
             for storage, tensor in zip(self._trace.inputs, tensors_in((args, kwargs)), strict=True):
                 if storage in self._storages:
                     self._holding[storage] = tensor
-            self.operations.begin(self._trace.inputs, tensors_in((args, kwargs)))
+            self.operations.begin(self._trace.inputs, storages((args, kwargs)))
         output = original(*args, **kwargs)
         if index in self._returning or index in self._taken:
             self.operations.paused = True  # what comes is our own doing, not the network's
@@ -200,7 +200,7 @@ class Recording:
             raise
         if len(tensors) != len(call.storages):
             self.operations.astray(f"{type(call.module).__name__} returned something else")
-        self.operations.compare(call.storages, tensors)
+        self.operations.compare(call.storages, storages(tensors))
         for storage, tensor in zip(call.storages, tensors, strict=True):
             if storage in self._storages:
                 self._holding.setdefault(storage, tensor)
@@ -248,8 +248,9 @@ class Operations(TorchDispatchMode):
         self.finished = False
         self.paused = False
 
-    def begin(self, inputs: Sequence[int], tensors: Sequence[Tensor]) -> None:
-        self._places.update(zip(map(_storage, tensors), inputs, strict=True))
+    def begin(self, inputs: Sequence[int], now: Sequence[int]) -> None:
+        """The storages `now` are those of the forward's arguments."""
+        self._places.update(zip(now, inputs, strict=True))
 
     def enough(self) -> None:
         self.finished = True
@@ -271,11 +272,14 @@ class Operations(TorchDispatchMode):
         if self._next < len(self._expected):
             raise DivergedError(f"{self._expected[self._next].function} was not carried out")
 
-    def compare(self, expected: Sequence[int], tensors: Sequence[Tensor]) -> None:
-        """Are `tensors` on the memory that the trace had there?"""
-        for now, then in zip(map(_storage, tensors), expected, strict=True):
+    def compare(self, expected: Sequence[int], now: Sequence[int]) -> None:
+        """Are the storages `now` those that the trace had there?"""
+        for place, then in zip(now, expected, strict=True):
             # What was not seen before is a constant of the network's code, made anew in each forward, but no weight.
-            if self._places.setdefault(now, now if then in self._weights else then) != then:
+            known = self._places.get(place)
+            if known is None:
+                known = self._places[place] = place if then in self._weights else then
+            if known != then:
                 self.astray("a tensor was used where the traced forward used another one")
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -285,24 +289,24 @@ class Operations(TorchDispatchMode):
         if self._next == len(self._expected):
             self.enough()
         expected = self._expected[self._next]
-        tensors = tensors_in((args, kwargs))
-        if expected.function is not func or len(expected.given) != len(tensors):
+        given = storages((args, kwargs))
+        if expected.function is not func or len(expected.given) != len(given):
             self.astray(f"{func} was carried out where the traced forward did something else")
         self._next += 1
         if func is LITERAL:
-            self._places.update(zip(map(_storage, tensors), expected.given, strict=True))
-        self.compare(expected.given, tensors)
-        given = set(map(_storage, tensors))
+            self._places.update(zip(given, expected.given, strict=True))
+        self.compare(expected.given, given)
         output = func(*args, **kwargs)
-        made = tensors_in(output)
+        made = storages(output)
         if len(made) != len(expected.returned):
             self.astray(f"{func} returned something else than in the traced forward")
-        for tensor, then in zip(made, expected.returned, strict=True):
-            if (now := _storage(tensor)) not in given:
-                self._places[now] = then  # fresh: of an address that another one may have had before
+        for place, then in zip(made, expected.returned, strict=True):
+            if place not in given:
+                self._places[place] = then  # fresh: at an address that another one may have had before
         self.compare(expected.returned, made)
         return output
 
 
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+def storages(value: Any) -> list[int]:
+    """Of each tensor in `value`."""
+    return [tensor.untyped_storage()._cdata for tensor in tensors_in(value)]

@@ -5,8 +5,9 @@ that one object.  Nothing else about it changes, and `detach` takes the wrappers
 """
 
 import functools
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -68,12 +69,23 @@ class Replayer:
         return original(*args, **kwargs) if on_call is None else on_call(module, original, args, kwargs)
 
     def _forward(self, arguments: Arguments, on_call: Callable[..., Any] | None, *, fused: bool = True) -> Any:
+        fusion = self.fusion if fused else None
         self._on_call = on_call
-        self._fused = self.fusion.forwards if self.fusion is not None and fused else {}
+        self._fused = fusion.forwards if fusion is not None else {}
+        if fusion is not None:
+            fusion.begin()
         try:
-            return self.model(*arguments.args, **arguments.kwargs)
+            with _uncompiled() if self._wrapped else nullcontext():
+                output = self.model(*arguments.args, **arguments.kwargs)
+        except Exception:
+            if fusion is not None and fusion.broken:
+                raise DivergedError("a norm was called without the convolution before it") from None
+            raise
         finally:
             self._on_call, self._fused = None, {}
+        if fusion is not None and not fusion.complete:
+            raise DivergedError("a convolution was called without the norm that follows it")
+        return output
 
     def full(self, arguments: Arguments) -> Any:
         """A plain forward on copies of the tensors in `arguments`."""
@@ -157,6 +169,8 @@ class Replayer:
                 self._tensor(record, leaf, own, view, tensor)
                 for leaf, view, tensor in zip(step.leaves, returned.views, returned.tensors, strict=True)
             ]
+            if self.fusion is not None and module in self.fusion.forwards:
+                self.fusion.skipped(module, tensors)
             return returned.build(tensors)
 
         try:
@@ -208,3 +222,13 @@ class Replayer:
         if self._blank is None or self._blank.nbytes() < view.bytes or self._blank.device != view.device:
             self._blank = torch.full((view.bytes,), 255, dtype=torch.uint8, device=view.device).untyped_storage()
         return self._blank
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Inside, what `torch.compile` made is not used: it knows nothing of calls that are skipped."""
+    if "torch._dynamo" not in sys.modules:  # then nothing was compiled, and to import it takes seconds
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield

@@ -76,6 +76,8 @@ def tensors_in(value: Any) -> list[Tensor]:
 def _search(value: Any, found: list[Tensor]) -> None:
     if isinstance(value, Tensor):
         found.append(value)
+    elif isinstance(value, _PLAIN):  # most values are
+        pass
     elif isinstance(value, (tuple, list)):
         for member in value:
             _search(member, found)
