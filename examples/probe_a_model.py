@@ -1,6 +1,6 @@
 """Which layers of a network of your own matter? Trains a small one for a few seconds and asks.
 
-    python examples/probe_a_model.py
+python examples/probe_a_model.py
 """
 
 import torch

@@ -1,8 +1,8 @@
 """A convolution and the norm that follows it, as one convolution.
 
 In evaluation mode a BatchNorm multiplies each channel by a number and adds another: both can be taken into the weights
-of the convolution before it, which saves a pass over its output (Jacob et al., CVPR 2018, section 3.2).  The weights are
-multiplied anew from the network's own, so that other values in their place have the effect that they should have.
+of the convolution before it, which saves a pass over its output (Jacob et al., CVPR 2018, section 3.2).  The weights
+are multiplied anew from the network's own, so that other values in their place have the effect that they should have.
 """
 
 from collections.abc import Callable, Sequence
