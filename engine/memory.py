@@ -14,6 +14,8 @@ WORKING_SET = {"cpu": 128 * 2**20, "cuda": 8 * 2**30}
 """Bytes that a forward of one batch touches at its fullest: more examples than this do not make it faster, and a cancel
 would wait longer."""
 
+NO_ROOM = "what must be kept of a single example does not fit into memory"
+
 LARGEST = 2048
 """Examples a batch at most, so that a picture of few examples has several looks."""
 
@@ -37,11 +39,15 @@ class BatchSize:
 def choose_batch_size(forwards: Forwards, rows: Sequence[Row], device: torch.device, budget: int | None) -> int:
     """A power of two that fits into `budget` bytes (None: a share of what is free) and keeps the device busy.
 
-    `forwards` has been prepared: what one example takes is known from it.
+    `forwards` has been prepared: what one example takes is known from it.  Where the record of a single example does
+    not fit, it goes over to full forwards.
     """
     peak, kept = forwards.memory(rows)
     budget = budget if budget is not None else int(SHARE * free_memory(device))
     fitting = budget // max(1, 2 * peak + kept)  # twice: an allocator does not pack without gaps
+    if not fitting and kept:
+        forwards.give_up(NO_ROOM)
+        fitting = budget // max(1, 2 * peak)
     useful = WORKING_SET.get(device.type, WORKING_SET["cpu"]) // max(1, peak)
     size = max(1, min(fitting, useful, LARGEST))
     return 2 ** (size.bit_length() - 1)

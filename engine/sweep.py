@@ -18,7 +18,7 @@ from ..store import LyrxError
 from .device import out_of_memory
 from .forwards import Fallback, Forwards, Row, Variant
 from .intervals import CONFIDENCE, paired_error, paired_intervals
-from .memory import BatchSize
+from .memory import NO_ROOM, BatchSize
 from .sharing import Alone, Sharing, Unit
 from .stopping import Rule
 from .tallies import Baseline, Batches, Judge, Outcome, Tally, count, judge
@@ -231,7 +231,7 @@ class Sweep:
         if not self.batch_size.halve():
             if not self.forwards.replays:
                 raise error
-            self.forwards.give_up("what must be kept of a single example does not fit into memory")
+            self.forwards.give_up(NO_ROOM)
 
     def _batch(self, works: Sequence[Work], start: int, stop: int, add: Add, after_cell: AfterCell) -> None:
         began = time.perf_counter()

@@ -180,7 +180,6 @@ def test_memory_that_does_not_suffice_for_one_example(pixels, monkeypatch):
     }
 
 
-@pytest.mark.xfail(strict=True, reason="a budget smaller than the record of one example is not noticed yet")
 def test_a_budget_too_small_for_one_record(pixels):
     expected = run(pixels)
     result = run(pixels, memory=1000)
