@@ -1,10 +1,9 @@
 """How long a warm worker takes to answer: from the request's line to the line that says the cell is committed.
 
-    python tests/benchmarks/worker.py STORE RUN [--times 30]
+    python tests/benchmarks/worker.py STORE RUN [--times 30] [--exact]
 
-Measures one cell of RUN again and again through a real `lyrx worker` process, and beside it the plain forward of the
-whole network over the same examples in this process, in turn: what is left of the ratio is lyrx's own cost (weights
-from the store, comparison with the trained network, commit, messages).
+Measures one cell of RUN again and again through a real `lyrx worker` process, until it is decided or with --exact on
+all examples, and beside it the plain forward of the whole network over all examples in this process, in turn.
 """
 
 import argparse
@@ -24,14 +23,16 @@ def main() -> None:
     parser.add_argument("store")
     parser.add_argument("run")
     parser.add_argument("--times", type=int, default=30)
+    parser.add_argument("--exact", action="store_true")
     options = parser.parse_args()
     run = Store.open(options.store).run(options.run)
     session = Session(run, run.probe())
 
     @torch.inference_mode()
     def forward() -> None:
-        for inputs, _ in session._examples.batches(session._batch_size):
-            session.model(inputs)
+        step = session.batch_size.now
+        for start in range(0, session.total, step):
+            session.forwards.full(session._batches.between(start, start + step)[0])
 
     command = [sys.executable, "-m", "lyrx.engine.worker"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -41,7 +42,7 @@ def main() -> None:
         def ask(number: int) -> float:
             cell = [number % len(run.probe().info.layers), 1, 0]
             request = {"type": "probe", "id": str(number), "store": options.store, "run": options.run}
-            line = json.dumps({**request, "cells": [cell], "again": True}).encode() + b"\n"
+            line = json.dumps({**request, "cells": [cell], "again": True, "exact": options.exact}).encode() + b"\n"
             start = time.perf_counter()
             process.stdin.write(line)
             process.stdin.flush()
