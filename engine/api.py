@@ -8,14 +8,14 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ..store import REINITIALISE, RERANDOMISE, Cell, Column, ProbeInfo, did_you_mean
+from ..store import REINITIALISE, RERANDOMISE, Column, ProbeInfo, did_you_mean
 from .building import seeded
+from .cells import Cells
 from .device import choose_device
 from .errors import DataError, ModelError, RestoreError, SpecError
 from .examples import order_of
-from .forwards import Forwards, Row, Variant
+from .forwards import Forwards, Row
 from .inputs import Inputs, gather
-from .intervals import CONFIDENCE
 from .interventions import Interventions
 from .layers import find_layers
 from .looks import estimate_of
@@ -28,7 +28,7 @@ from .result import ProbeResult
 from .sources import StateSource
 from .state import describe, named_tensors, to_array
 from .stopping import Rule
-from .sweep import CHECKED, Sweep, Work, measure_baseline
+from .sweep import CHECKED, Sweep, measure_baseline
 from .tallies import Judge, Outcome, judge, logits_of
 from .variants import Residents
 
@@ -95,8 +95,7 @@ def probe(
     with _unchanged(model), left_alone(model), _moved(model, home, place):
         inputs = gather(data, place, targets)
         arguments = inputs.between(0, min(2, len(inputs)))[0].copied()
-        with _no_training(model):
-            rows = find_layers(model, describe(model), arguments, granularity, patterns, only=layers, joint=joint)
+        rows = find_layers(model, describe(model), arguments, granularity, patterns, only=layers, joint=joint)
         info = ProbeInfo(
             granularity, rows.rows, columns, tuple(sorted(states)), "", {"norm_statistics": norm_statistics}
         )
@@ -109,14 +108,14 @@ def probe(
             named = [Row(layer.name, layer.tensors) for layer in rows.rows]
             size = BatchSize(batch_size or choose_batch_size(forwards, named, place, memory))
             baseline = measure_baseline(forwards, ordered, size, judged)
-            maker = _Maker(
+            cells = Cells(
+                info,
+                named,
                 Interventions(source, info, seed),
                 Residents(forwards.swap, place, memory),
                 _renormer(forwards, norm_statistics, norm_data, norm_batches, place, targets, seed),
-                info,
-                named,
             )
-            works = [maker.work(cell) for cell in info.cells()]
+            works = [cells.work(cell) for cell in info.cells()]
             sweep = Sweep(forwards, ordered, baseline, rule, size, judged)
 
             def result() -> ProbeResult:
@@ -132,37 +131,6 @@ def probe(
                 if on_look is not None:
                     on_look(result())
             return result()
-
-
-class _Maker:
-    """Cells as work."""
-
-    def __init__(
-        self,
-        interventions: Interventions,
-        residents: Residents,
-        renormer: Renormer | None,
-        info: ProbeInfo,
-        rows: Sequence[Row],
-    ):
-        self._interventions, self._residents, self._renormer = interventions, residents, renormer
-        self._info, self._rows = info, rows
-
-    def work(self, cell: Cell) -> Work:
-        assert cell.layer is not None
-        column, row = self._info.columns[cell.column], self._rows[cell.layer]
-        return Work(
-            key=cell,
-            row=row,
-            kind=column.kind,
-            load=lambda: Variant(row, column.kind, self._residents.get(cell, lambda: self._values(cell))),
-            # Bonferroni over the draws: the mean of their intervals' ends then holds the mean of their errors.
-            confidence=1 - (1 - CONFIDENCE) / column.draws,
-        )
-
-    def _values(self, cell: Cell) -> dict[str, Tensor]:
-        values = self._interventions.values(cell)
-        return values | (self._renormer.statistics(values) if self._renormer else {})
 
 
 _WORDS = {
@@ -248,17 +216,6 @@ def _renormer(
         raise SpecError("norm_statistics='reestimated' needs norm_data, the training data.")
     training: Inputs = gather(data, device, targets)
     return Renormer(forwards, training.take, batches_for_norms(seed, len(training), count, 128))
-
-
-@contextmanager
-def _no_training(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 @contextmanager

@@ -202,8 +202,6 @@ def carry_out_plan(
 
     def fell_back(fallback: Fallback) -> None:
         observer(LayerFellBack(run.name, fallback.row, fallback.kind, fallback.reason))
-        if fallback.row:
-            probe.write_fallback(fallback.row, fallback.kind, fallback.reason)
 
     start = time.perf_counter()
     sharing = Shared(team) if team and team.size > 1 else Alone()

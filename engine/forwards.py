@@ -24,6 +24,7 @@ from .replay.replayer import Arguments, DivergedError, Record, Replayer, Unrepla
 from .replay.structure import tensors_in
 from .replay.swap import Swap
 from .replay.trace import Trace
+from .state import evaluating
 
 MOST_TRACES = 8
 """Ways through the network (branches on data) that are followed before a batch that takes another is not replayed."""
@@ -93,7 +94,7 @@ class Forwards:
     def __enter__(self) -> "Forwards":
         with ExitStack() as stack:
             stack.enter_context(left_alone(self.model))
-            stack.enter_context(_evaluating(self.model))
+            stack.enter_context(evaluating(self.model))
             self._layout = stack.enter_context(ExitStack())
             if self.precision.prefers_channels_last(self.model):
                 self._layout.enter_context(_channels_last(self.model))
@@ -397,17 +398,6 @@ def _compare(full: Any, replayed: Any, tolerance: float) -> str:
 def _finite(output: Any) -> bool:
     """Whether there are numbers in it that can be compared."""
     return any(bool(tensor.isfinite().any()) for tensor in tensors_in(output))
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 @contextmanager

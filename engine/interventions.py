@@ -13,7 +13,8 @@ from .sources import Source
 from .state import named_tensors, same_bits
 from .values import between, noisy, shuffled
 
-_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+"""Of a norm: buffers that it learns in training."""
 
 
 class Interventions:
@@ -89,7 +90,7 @@ class Interventions:
 
 def is_statistic(tensor: TensorInfo) -> bool:
     """Whether a tensor is a norm's running statistic."""
-    return tensor.kind == "buffer" and tensor.name.rpartition(".")[2] in _STATISTICS
+    return tensor.kind == "buffer" and tensor.name.rpartition(".")[2] in STATISTICS
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..store import Layer, TensorInfo, did_you_mean, inert
 from .errors import LayerError, ModelError
 from .replay.replayer import Arguments
-from .state import named_tensors
+from .state import evaluating, named_tensors
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,8 @@ def _call_order(model: nn.Module, example: Tensor | Arguments) -> dict[str, int]
                 order.setdefault(name, len(order))
 
             handles.append(module.register_forward_pre_hook(note))
-        was_training = [module.training for module in model.modules()]
-        try:
-            model.eval()
-            with torch.no_grad():
-                model(*arguments.args, **arguments.kwargs)
-        finally:
-            for module, training in zip(model.modules(), was_training, strict=True):
-                module.training = training
+        with evaluating(model), torch.no_grad():
+            model(*arguments.args, **arguments.kwargs)
     except Exception as error:  # anything may go wrong in somebody's forward
         shapes = ", ".join(str(list(tensor.shape[1:])) for tensor in arguments.tensors())
         raise ModelError(

@@ -64,7 +64,7 @@ class Writer:
 
     def trained(self, cells: Sequence[Cell], estimate: Estimate) -> None:
         """Cells that need no measurement: they put back what is there."""
-        if self._rank == 0:
+        if self._rank == 0 and cells:
             known = self._probe.results().estimates
             rows = [(cell, estimate, {"evaluator": "baseline"}) for cell in cells if known.get(cell) != estimate]
             self._probe.write_many(rows)

@@ -14,10 +14,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .errors import LayerError
-from .interventions import applied
+from .interventions import STATISTICS, applied
 from .seeds import derive
-
-_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def norms_of(model: nn.Module) -> list[str]:
@@ -68,7 +66,7 @@ def reestimated(
             _inside(name, tensor): getattr(norm, tensor).clone()
             for name, norm in chosen.items()
             if norm.num_batches_tracked.item()
-            for tensor in _STATISTICS
+            for tensor in STATISTICS
         }
 
 
@@ -98,7 +96,7 @@ def _learning(model: nn.Module, norms: Iterable[Any]) -> Iterator[None]:
 
 
 def _estimates(module: nn.Module) -> bool:
-    return isinstance(module, _BatchNorm) and all(getattr(module, name, None) is not None for name in _STATISTICS)
+    return isinstance(module, _BatchNorm) and all(getattr(module, name, None) is not None for name in STATISTICS)
 
 
 def _inside(module: str, tensor: str) -> str:

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -26,12 +25,12 @@ from ..store import (
 )
 from ..store.verdict import verdict
 from .building import build_model
+from .cells import Cells
 from .data.base import DataSet
 from .device import choose_device
 from .errors import RestoreError, RunConflictError
 from .examples import First, Ordered, held_out_examples, order_of, training_examples
-from .forwards import Fallback, Forwards, Row, Variant
-from .intervals import CONFIDENCE
+from .forwards import Fallback, Forwards, Row
 from .interventions import Interventions
 from .looks import Look, Writer, estimate_of, facts_of, tally_of
 from .memory import BatchSize, choose_batch_size
@@ -53,7 +52,7 @@ from .variants import Residents
 SAME_ERROR = 0.005
 """How far the rebuilt network's error may lie from the one measured in training: another device rounds otherwise."""
 
-_NETWORK = Row("whole network", ())
+_NETWORK = "whole network"
 
 
 def _raise(cell: Cell, error: LyrxError) -> None:
@@ -65,7 +64,7 @@ class Session:
 
     Raises NotCommittedError when the run is not trained, RunConflictError when its data are not those it was made
     from, and what loading data and building models raise.  `spec` and `data` are the run's own, where the caller has
-    read them already; `on_fallback` hears which layers are not replayed, and why.
+    read them already; `on_fallback` hears which layers are not replayed, and why, once that is in the store.
     """
 
     def __init__(
@@ -105,13 +104,14 @@ class Session:
         self._measured_anew = self._stored is None
         order = self._stored.order if self._stored else order_of(len(data.test_inputs), seed)
         self._order = order
+        self._on_fallback = on_fallback
         self._batches = Ordered(held_out_examples(data, self.device), order)
         self.total = len(order)
         self.forwards = Forwards(
             self.model,
             Precision(self.settings.precision, self.device),
             replay=self.settings.evaluator == "replay",
-            on_fallback=on_fallback,
+            on_fallback=self._fell_back,
         ).__enter__()
         try:
             self._open(data, spec)
@@ -123,17 +123,19 @@ class Session:
         """All that needs the network to be attached already."""
         self.forwards.prepare(self._batches.between(0, min(CHECKED, self.total))[0])
         size = self.settings.batch_size
-        rows = [self._row(place) for place in range(len(self.probe.info.layers))]
+        rows = [Row(layer.name, layer.tensors) for layer in self.probe.info.layers]
         size = size or choose_batch_size(self.forwards, rows, self.device, self.settings.memory_bytes)
         self.batch_size = BatchSize(min(self._sharing.collect(size)))
         self._residents = Residents(self.forwards.swap, self.device, self.settings.memory_bytes)
-        self._renormer = None
+        renormer = None
         if self.settings.norm_statistics == "reestimated":
             training, settings = training_examples(data, self.device), self.settings
             batches = norm_batches(spec.run.seed, len(training), settings.norm_batches, spec.train.batch_size)
-            self._renormer = Renormer(
+            renormer = Renormer(
                 self.forwards, lambda indices: Arguments((training.take(indices.to(self.device))[0],)), batches
             )
+        network = Row(_NETWORK, tuple(self.run.checkpoints.tensors))
+        self._cells = Cells(self.probe.info, rows, self._interventions, self._residents, renormer, network)
         self._baseline = self._known_baseline() if self._stored else self._new_baseline()
 
     def close(self) -> None:
@@ -174,8 +176,7 @@ class Session:
         writer = Writer(self.probe, self._row_of, rank, size)
         known = [cell for cell in cells if self._is_trained(cell)]
         writer.trained(known, self.baseline_estimate())
-        self._exact = exact or self.settings.exact
-        rule = Rule(tolerance=self.settings.tolerance, exact=self._exact)
+        rule = Rule(tolerance=self.settings.tolerance, exact=exact or self.settings.exact)
         sweep = Sweep(self.forwards, self._batches, self._baseline, rule, self.batch_size, sharing=self._sharing)
 
         told: set[Cell] = set()
@@ -200,10 +201,10 @@ class Session:
                 if ended or writer.due or not writer.written:
                     writer.write(durable=False)
                 told.update(cell for cell, _ in ended)
-                yield self._look(group, works, known, ended)
+                yield self._look(group, works, known, ended, rule)
             if not told:  # all of them are as they should be
                 ended = [(cell, 0.0) for cell in known] + [(work.key, work.seconds) for work in works]
-                yield self._look([], works, known, ended)
+                yield self._look([], works, known, ended, rule)
         finally:
             sweep.judge(writer.waiting)
             writer.write(durable=True)
@@ -228,10 +229,15 @@ class Session:
             raise RestoreError(f"after probing, the network is no longer the trained one: {', '.join(wrong)} differ.")
 
     def _look(
-        self, group: Sequence[Work], works: Sequence[Work], known: Sequence[Cell], ended: Sequence[tuple[Cell, float]]
+        self,
+        group: Sequence[Work],
+        works: Sequence[Work],
+        known: Sequence[Cell],
+        ended: Sequence[tuple[Cell, float]],
+        rule: Rule,
     ) -> Look:
-        error, tolerance = self._baseline.error, self.settings.tolerance
-        decided = sum(verdict(work.low, work.high, error, tolerance) != "undecided" for work in works)
+        error = self._baseline.error
+        decided = sum(verdict(work.low, work.high, error, rule.tolerance) != "undecided" for work in works)
         return Look(
             cells=tuple(work.key for work in group),
             seen=group[0].tally.seen if group else self.total,
@@ -239,41 +245,20 @@ class Session:
             todo=len(works) + len(known),
             decided=decided + len(known),
             ended=tuple(ended),
-            share=self._share(works, len(known)),
+            share=self._share(works, len(known), rule),
         )
 
-    def _share(self, works: Sequence[Work], known: int) -> float:
+    def _share(self, works: Sequence[Work], known: int, rule: Rule) -> float:
         """How much is done. To the end of the data it is known beforehand, else as many cells as have ended."""
-        if self._exact:
+        if rule.exact:
             done = sum(1.0 if work.failure else work.tally.seen / self.examples for work in works)
         else:
             done = float(sum(work.ended for work in works))
         return (done + known) / max(1, len(works) + known)
 
-    def _row(self, layer: int | None) -> Row:
-        if layer is None:
-            return replace(_NETWORK, tensors=tuple(self.run.checkpoints.tensors))
-        info = self.probe.info.layers[layer]
-        return Row(info.name, info.tensors)
-
     def _works(self, cells: Sequence[Cell], again: bool) -> list[Work]:
         tallies = self._sharing.tell(self._tallies(cells) if self._sharing.rank == 0 and not again else {})
-        works = []
-        for cell in cells:
-            if self._is_trained(cell):
-                continue
-            column = self.probe.info.columns[cell.column]
-            work = Work(
-                key=cell,
-                row=self._row(cell.layer),
-                kind=column.kind if cell.layer is not None else "network",
-                load=lambda cell=cell: self._variant(cell),
-                # Bonferroni over the draws: the mean of their intervals' ends then holds the mean of their errors.
-                confidence=1 - (1 - CONFIDENCE) / column.draws,
-                tally=tallies.get(cell, Tally()),
-            )
-            works.append(work)
-        return works
+        return [self._cells.work(cell, tallies.get(cell)) for cell in cells if not self._is_trained(cell)]
 
     def _tallies(self, cells: Sequence[Cell]) -> dict[Cell, Tally]:
         """What is committed of `cells`, as far as it was compared with the baseline that holds now."""
@@ -281,18 +266,6 @@ class Session:
             return {}
         known = self.probe.results()
         return {cell: tally_of(known.records[cell], known.estimates[cell]) for cell in cells if cell in known.records}
-
-    def _variant(self, cell: Cell) -> Variant:
-        column = self.probe.info.columns[cell.column]
-
-        def values() -> dict[str, torch.Tensor]:
-            found = self._interventions.values(cell)
-            if self._renormer is not None and cell.layer is not None:
-                found |= self._renormer.statistics(found)
-            return found
-
-        kind = column.kind if cell.layer is not None else "network"
-        return Variant(self._row(cell.layer), kind, self._residents.get(cell, values))
 
     def _is_trained(self, cell: Cell) -> bool:
         """Whether a cell puts back what is there: the final checkpoint, which is the baseline."""
@@ -345,6 +318,10 @@ class Session:
             self._differs(
                 f"has a test error of {100 * error:.2f} %, the one that was trained had {100 * trained:.2f} %"
             )
+
+    def _fell_back(self, fallback: Fallback) -> None:
+        self.probe.write_fallback(fallback.row, fallback.kind, fallback.reason)
+        self._on_fallback(fallback)
 
     def _differs(self, how: str) -> None:
         raise RunConflictError(

@@ -1,6 +1,7 @@
 """A model's state as named arrays: what goes into the store and comes out of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -83,3 +84,15 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
         a.detach().contiguous().reshape(-1).view(torch.uint8),
         b.detach().contiguous().reshape(-1).view(torch.uint8),
     )
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Inside, all modules are in evaluation mode; after it each is in its own again."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

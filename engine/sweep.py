@@ -63,7 +63,7 @@ class Work:
 
 
 class Sweep:
-    """Cells of one network on one set of examples."""
+    """Cells of one network on one set of examples. `forwards` has been prepared."""
 
     def __init__(
         self,
@@ -148,7 +148,6 @@ class Sweep:
 
     def _look(self, group: list[Work], stop: int, after_cell: AfterCell) -> None:
         """Take `group` from what its cells have all seen to `stop`."""
-        self.forwards.prepare(self.batches.between(0, min(CHECKED, self.total))[0])
         group.sort(key=lambda work: self.forwards.depth(work.row))
         start, step = group[0].tally.seen, self.batch_size.now
         spans = [(first, min(first + step, stop)) for first in range(start, stop, step)]

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -41,7 +41,6 @@ from .protocol import (
 )
 
 if TYPE_CHECKING:
-    from .forwards import Fallback
     from .session import Session
     from .sweep import Work
 
@@ -180,16 +179,9 @@ class Worker:
             idle = [other for other, session in self._sessions.items() if session not in self._working]
             while len(self._sessions) >= WARM and idle:
                 self._sessions.pop(idle.pop(0)).close()
-            self._sessions[key] = Session(run, probe, on_fallback=self._keep_fallback(probe))
+            self._sessions[key] = Session(run, probe)
         self._sessions.move_to_end(key)
         return self._sessions[key]
-
-    def _keep_fallback(self, probe: Probe) -> "Callable[[Fallback], None]":
-        def keep(fallback: "Fallback") -> None:
-            if fallback.row in {layer.name for layer in probe.info.layers}:
-                probe.write_fallback(fallback.row, fallback.kind, fallback.reason)
-
-        return keep
 
     def _forget(self, session: "Session | None") -> None:
         """A session that failed is not warm any more: the next request starts from the store."""
@@ -209,30 +201,32 @@ class Worker:
             failed.add(cell)
             self._send(FailedEvent(id=request.id, cell=to_wire(cell), message=str(error)))
 
-        done = 0
+        done: list[Cell] = []
         if not cells:
-            return done
+            return 0
         self._working.append(session)
         # A cancel is no failure: `finished` says it.
-        with contextlib.suppress(CancelledError), _popping(self._working):
+        with contextlib.suppress(CancelledError), contextlib.ExitStack() as working:
+            working.callback(self._working.pop)
             looks = session.measure(
                 cells,
                 exact=request.exact,
                 again=request.again,
-                after_cell=self._watch(request, session, len(cells)),
+                after_cell=self._watch(request, session, done, len(cells)),
                 on_error=fail,
             )
             for look in looks:
                 for cell, seconds in look.ended:
                     if cell in failed:
                         continue
-                    done += 1
-                    self._send(
-                        CommittedEvent(id=request.id, cell=to_wire(cell), done=done, total=len(cells), seconds=seconds)
-                    )
-        return done
+                    done.append(cell)
+                    wire, count = to_wire(cell), len(done)
+                    self._send(CommittedEvent(id=request.id, cell=wire, done=count, total=len(cells), seconds=seconds))
+        return len(done)
 
-    def _watch(self, request: ProbeRequest, session: "Session", total: int) -> "Callable[[Work, int], None]":
+    def _watch(
+        self, request: ProbeRequest, session: "Session", done: Sequence[Cell], total: int
+    ) -> "Callable[[Work, int], None]":
         """After each batch of each cell: let newer requests go first, say how far it is, stop if told to."""
         told = time.perf_counter()
 
@@ -242,9 +236,15 @@ class Worker:
             now = time.perf_counter()
             if now - told > _TELL_EVERY:
                 told = now
-                cell = to_wire(work.key)
                 self._send(
-                    ProgressEvent(id=request.id, cell=cell, done=0, total=total, examples=seen, of=session.examples)
+                    ProgressEvent(
+                        id=request.id,
+                        cell=to_wire(work.key),
+                        done=len(done),
+                        total=total,
+                        examples=seen,
+                        of=session.examples,
+                    )
                 )
             if request.id in self._cancelled:
                 raise CancelledError("the measurement was cancelled.")
@@ -261,14 +261,6 @@ class Worker:
         with self._sending:
             self._events.write(encode(event))
             self._events.flush()
-
-
-@contextlib.contextmanager
-def _popping(working: "list[Session]") -> Iterator[None]:
-    try:
-        yield
-    finally:
-        working.pop()
 
 
 def main() -> int:
