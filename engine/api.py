@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..store import REINITIALISE, RERANDOMISE, Column, ProbeInfo, did_you_mean
+from ..store.stopping import Rule
 from .building import seeded
 from .cells import Cells
 from .device import choose_device
@@ -27,7 +28,6 @@ from .replay.purity import left_alone
 from .result import ProbeResult
 from .sources import StateSource
 from .state import describe, named_tensors, to_array
-from .stopping import Rule
 from .sweep import CHECKED, Sweep, measure_baseline
 from .tallies import Judge, Outcome, judge, logits_of
 from .variants import Residents

@@ -12,7 +12,6 @@ from .distances import commit_distances
 from .errors import RunConflictError, RunFailedError, SpecError
 from .events import LayerFellBack, Observer, PictureSharpened, ProbeOpened, RunClosed, RunOpened
 from .forwards import Fallback
-from .looks import unfinished
 from .prepare import Prepared, prepare, probe_of, refuse_conflict
 from .session import Session
 from .sharing import Alone, Shared
@@ -171,7 +170,7 @@ def _probed(run: Run, prepared: Prepared, observer: Observer, team: Team | None)
         return probe, len(committed) if isinstance(committed, list) else int(committed)
 
     opened = lead(open_probe)
-    todo = tell(unfinished(opened[0]) if opened else None)
+    todo = tell(opened[0].unfinished() if opened else None)
     probe = opened[0] if opened else run.probe(prepared.probe.id)
     if todo:
         damaged += carry_out_plan(run, probe, todo, prepared, observer, team)

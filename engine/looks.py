@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..store import Cell, Estimate, Probe
-from .spec import ProbeSection
-from .stopping import Rule
 from .sweep import Work
 from .tallies import Tally
 
@@ -132,22 +130,3 @@ def tally_of(record: Mapping[str, Any] | None, estimate: Estimate | None) -> Tal
         agreeing=int(record["agreeing"]),
         loss=estimate.loss * estimate.n if loss is None else float(loss),
     )
-
-
-def unfinished(probe: Probe, *, exact: bool = False) -> list[Cell]:
-    """The cells that the probe's settings, or `exact`, want to see more examples; those not measured at all first."""
-    info = probe.info
-    settings = ProbeSection.model_validate(dict(info.settings))
-    known = probe.results().estimates
-    missing = [cell for cell in info.all_cells() if cell not in known]
-    baseline = next((known[cell] for cell in reversed(info.network_cells()) if cell in known), None)
-    if baseline is None or not baseline.exact:
-        return info.all_cells()
-    rule = Rule(tolerance=settings.tolerance, exact=exact or settings.exact)
-    rest = []
-    for cell, estimate in known.items():
-        seen, limit = estimate.n, min(settings.examples or estimate.total, estimate.total)
-        content = rule.finished(estimate.low, estimate.high, baseline.error, seen, estimate.total)
-        if seen < limit and not content:
-            rest.append(cell)
-    return [*missing, *sorted(rest, key=lambda cell: (cell.layer is not None, cell.layer, cell.column, cell.draw))]

@@ -23,6 +23,7 @@ from ..store import (
 from ..store import (
     Baseline as StoredBaseline,
 )
+from ..store.stopping import Rule, rule_of
 from ..store.verdict import verdict
 from .building import build_model
 from .cells import Cells
@@ -44,7 +45,6 @@ from .sources import StoreSource
 from .spec import ProbeSection, Spec
 from .specfile import stored_spec
 from .state import load_arrays, named_tensors, to_array
-from .stopping import Rule
 from .sweep import CHECKED, AfterCell, Sweep, Work, measure_baseline
 from .tallies import Baseline, Tally
 from .variants import Residents
@@ -176,7 +176,7 @@ class Session:
         writer = Writer(self.probe, self._row_of, rank, size)
         known = [cell for cell in cells if self._is_trained(cell)]
         writer.trained(known, self.baseline_estimate())
-        rule = Rule(tolerance=self.settings.tolerance, exact=exact or self.settings.exact)
+        rule = rule_of(self.probe.info.settings, exact=exact)
         sweep = Sweep(self.forwards, self._batches, self._baseline, rule, self.batch_size, sharing=self._sharing)
 
         told: set[Cell] = set()

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from ..store import LyrxError
+from ..store.stopping import Rule
 from .device import out_of_memory
 from .forwards import Fallback, Forwards, Row, Variant
 from .intervals import CONFIDENCE, paired_error, paired_intervals
 from .memory import NO_ROOM, BatchSize
 from .sharing import Alone, Sharing, Unit
-from .stopping import Rule
 from .tallies import Baseline, Batches, Judge, Outcome, Tally, count, judge
 
 FIRST_LOOK = 64

@@ -158,8 +158,6 @@ class Worker:
 
     def _wanted(self, request: ProbeRequest, probe: Probe) -> list[Cell]:
         """The cells asked for that are not known as well as asked for."""
-        from .looks import unfinished
-
         known = set(probe.info.all_cells())
         cells = [from_wire(cell) for cell in dict.fromkeys(request.cells)]
         strange = [cell for cell in cells if cell not in known]
@@ -167,7 +165,7 @@ class Worker:
             raise ProtocolError(f"probe {probe.info.id} has no cell {list(to_wire(strange[0]))}.")
         if request.again or not cells:
             return cells
-        rest = set(unfinished(probe, exact=request.exact))
+        rest = set(probe.unfinished(exact=request.exact))
         return [cell for cell in cells if cell in rest]
 
     def _session(self, run: Run, probe: Probe) -> "Session":

@@ -122,7 +122,7 @@ def run_json(run: Run) -> dict[str, Any]:
     progress = probes[-1].progress() if probes else Progress(0, 0, 0, None)
     return {
         "name": run.name,
-        "status": run.status_of(complete=bool(probes) and progress.committed == progress.total),
+        "status": run.status_of(complete=progress.complete),
         "model": run.info.model,
         "data": run.info.data,
         "layers": len(probes[-1].info.layers) if probes else 0,

@@ -227,7 +227,7 @@ def take_picture(run: Run, probe: Probe | None = None) -> Picture:
     return Picture(
         run=run.info,
         probe=info,
-        status=run.status_of(complete=progress.committed == progress.total),
+        status=run.status_of(complete=progress.complete),
         cells={
             place: CellSummary(
                 tuple(results.estimates[cell] for cell in draws.get(place, ())),

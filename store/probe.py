@@ -16,6 +16,7 @@ from .fallbacks import Fallback, Fallbacks
 from .layout import ATTRIBUTE
 from .plan import QUANTITIES, Cell, Estimate, ProbeInfo
 from .rows import Row, Rows, create_coordinate, create_rows
+from .stopping import unfinished
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,6 +48,13 @@ class Progress:
     """Cells that saw all examples."""
     widest: float | None
     """Half the widest interval among the others, 0..1."""
+    open: int = 0
+    """Cells that need more examples for what the probe's settings ask, those not committed included."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all is measured that the probe asks for."""
+        return self.total > 0 and not self.open
 
     @classmethod
     def of(cls, info: ProbeInfo, estimates: Mapping[Cell, Estimate]) -> "Progress":
@@ -54,7 +62,13 @@ class Progress:
         planned = info.all_cells()
         known = [estimates[cell] for cell in planned if cell in estimates]
         halves = [(estimate.high - estimate.low) / 2 for estimate in known if not estimate.exact]
-        return cls(len(planned), len(known), len(known) - len(halves), max(halves, default=None))
+        return cls(
+            len(planned),
+            len(known),
+            len(known) - len(halves),
+            max(halves, default=None),
+            len(unfinished(info, estimates)),
+        )
 
 
 class Probe:
@@ -155,6 +169,10 @@ class Probe:
     def progress(self) -> Progress:
         """How many cells are committed, and how exact they are."""
         return Progress.of(self.info, self.results().estimates)
+
+    def unfinished(self, *, exact: bool = False) -> list[Cell]:
+        """The cells that its settings, or `exact`, want to see more examples; those not measured at all first."""
+        return unfinished(self.info, self.results().estimates, exact=exact)
 
     def rows(self) -> tuple[Rows, ...]:
         """All arrays whose rows are committed."""

@@ -143,10 +143,10 @@ class Run:
     def status(self) -> Status:
         """What is going on: derived from what is committed and from whether a live process holds the lock."""
         probes = self.probes() if self.trained else []
-        return self.status_of(complete=bool(probes) and not probes[-1].missing())
+        return self.status_of(complete=bool(probes) and probes[-1].progress().complete)
 
     def status_of(self, *, complete: bool) -> Status:
-        """The status, given whether every cell of the probe looked at is committed."""
+        """The status, given whether the probe looked at has all that its settings ask for."""
         if complete and self.trained:
             return "complete"
         if self.writer() is None:

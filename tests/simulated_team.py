@@ -17,9 +17,9 @@ import torch
 from lyrx.engine.forwards import Row
 from lyrx.engine.memory import BatchSize
 from lyrx.engine.sharing import Part, cut
-from lyrx.engine.stopping import Rule
 from lyrx.engine.sweep import Sweep, Work
 from lyrx.engine.tallies import Baseline
+from lyrx.store.stopping import Rule
 
 COSTS = Path(__file__).parent / "benchmarks" / "resnet18_costs.json"
 

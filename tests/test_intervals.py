@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lyrx.engine.intervals import PRIOR_EXAMPLES, paired_error, paired_intervals
-from lyrx.engine.stopping import Rule
+from lyrx.store.stopping import Rule
 from scipy.stats import betabinom, hypergeom
 
 ERRORS = [0.0, 0.02, 0.1, 0.5, 0.9, 1.0]

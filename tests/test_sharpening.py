@@ -368,7 +368,7 @@ def test_what_was_removed_is_not_made_again_by_a_writer(tmp_path: Path):
 def test_an_estimate_is_not_missing_and_not_exact(tmp_path: Path):
     _, run = small_store(tmp_path / "s.zarr")
     probe = run.probe()
-    assert probe.progress() == Progress(10, 0, 0, None)
+    assert probe.progress() == Progress(10, 0, 0, None, 10)
     probe.write_many([(cell, look(1000), {}) for cell in PROBE.all_cells()])
     assert probe.progress() == Progress(10, 10, 10, None)
     probe.write(CELL, Estimate(0.3, 0.2, 0.41, 1.0, 0.5, 64, 100))

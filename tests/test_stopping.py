@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from lyrx.engine.stopping import Rule
+from lyrx.store.stopping import Rule
 from lyrx.store.verdict import DEFAULT_TOLERANCE, verdict
 
 
@@ -38,24 +38,24 @@ def test_a_cell_stops_when_it_is_known_closely_or_its_verdict_is_certain():
     expected = [True, True, True, False, True, False, True]
     assert Rule().finished(low, high, 0.016, 500, 10_000).tolist() == expected
     # With a tolerance that leaves all of them undecided only the close ones stop.
-    assert Rule(tolerance=0.12).decided([0.10], [0.141], 0.016).tolist() == [False]
+    assert not Rule(tolerance=0.12).decided(0.10, 0.141, 0.016)
     assert Rule(tolerance=0.12).finished(low[:2], high[:2], 0.016, 500, 10_000).tolist() == [True, False]
 
 
 def test_the_last_example_ends_every_cell_and_an_exact_rule_waits_for_it():
-    wide, close = ([0.0], [1.0]), ([0.5], [0.5])
+    wide, close = (0.0, 1.0), (0.5, 0.5)
     for rule in (Rule(), Rule(exact=True)):
-        assert rule.finished(*wide, 0.1, 100, 100).tolist() == [True]
-        assert rule.finished(*wide, 0.1, 99, 100).tolist() == [False]
-    assert Rule().finished(*close, 0.1, 99, 100).tolist() == [True]
-    assert Rule(exact=True).finished(*close, 0.1, 99, 100).tolist() == [False]
+        assert rule.finished(*wide, 0.1, 100, 100) is True
+        assert rule.finished(*wide, 0.1, 99, 100) is False
+    assert Rule().finished(*close, 0.1, 99, 100) is True
+    assert Rule(exact=True).finished(*close, 0.1, 99, 100) is False
     seen = np.array([99, 100])
     assert Rule(exact=True).finished(np.zeros(2), np.zeros(2), 0.1, seen, 100).tolist() == [False, True]
 
 
 def test_one_number_does_for_all_cells():
     rule = Rule()
-    assert rule.finished(0.4, 0.42, 0.1, 10, 100).shape == ()
+    assert rule.finished(0.4, 0.42, 0.1, 10, 100) is True
     assert rule.finished(np.full((3, 2), 0.4), 0.42, 0.1, 10, 100).shape == (3, 2)
 
 

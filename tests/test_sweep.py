@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from lyrx.engine.building import build_model
-from lyrx.engine.looks import unfinished
 from lyrx.engine.session import Session
 from lyrx.engine.specfile import make_spec
 from lyrx.engine.sweep import FIRST_LOOK, Work
@@ -44,7 +43,7 @@ def test_the_first_look_shows_every_cell_and_the_rest_only_those_that_need_it(tm
     assert looks[-1].share == 1.0
     estimates = run.probe().results().estimates
     assert {estimate.n for estimate in estimates.values()} > {360}  # some stopped early, some went to the end
-    assert unfinished(run.probe()) == []
+    assert run.probe().unfinished() == []
 
 
 def test_intervals_hold_the_exact_errors_and_estimates_are_paired_with_the_baseline(tmp_path: Path):
@@ -74,7 +73,7 @@ def test_an_exact_run_goes_on_from_what_was_seen_and_ends_where_a_direct_one_doe
     def after(work: Work, examples: int) -> None:
         seen.setdefault(work.key, []).append(examples)
 
-    todo = unfinished(run.probe(), exact=True)
+    todo = run.probe().unfinished(exact=True)
     assert set(todo) == {cell for cell, estimate in before.items() if not estimate.exact}
     with Session(run, run.probe()) as session, run.writing("test"):
         list(session.measure(todo, exact=True, after_cell=after))
@@ -122,7 +121,7 @@ def test_a_smaller_tolerance_takes_up_the_cells_that_it_leaves_undecided(tmp_pat
     again, _ = batch(tmp_path / "s.zarr", train={"epochs": 3, "lr": 0.1}, probe={"tolerance": 0.0})
     after = again.probe().results().estimates
     assert all(after[cell].n >= estimate.n for cell, estimate in before.items())
-    assert unfinished(again.probe()) == []
+    assert again.probe().unfinished() == []
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -84,11 +84,10 @@ class TableFeed:
         if known and known[0] == stamp:
             return known[1]
         progress = probe.progress() if probe else Progress(0, 0, 0, None)
-        complete = bool(probe) and progress.committed == progress.total
         epochs = run.history.rows.commits.indices()
         last = run.history.at(epochs[-1][0]) if epochs else None
         row = RunRow(
-            run.name, run.info.model, run.info.data, run.status_of(complete=complete),
+            run.name, run.info.model, run.info.data, run.status_of(complete=progress.complete),
             last.test_error if last else None, last.epoch if last else None, run.info.epochs,
             progress.committed, progress.exact, progress.total,
         )  # fmt: skip

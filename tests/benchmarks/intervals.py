@@ -20,7 +20,7 @@ import time
 
 import numpy as np
 from lyrx.engine.intervals import CONFIDENCE, paired_intervals
-from lyrx.engine.stopping import Rule
+from lyrx.store.stopping import Rule
 from scipy.special import gammaln
 
 Ends = tuple[np.ndarray, np.ndarray]
