@@ -29,7 +29,7 @@ def run_batch(specs: Sequence[Spec], store_path: Path, *, fresh: bool, observer:
     if len(devices) > 1:
         raise SpecError(f"specs of one call must compute on one device; run.device is {' and '.join(devices)}.")
     with _team(specs[0].run.device) as team, contextlib.ExitStack() as ending:
-        prepared = [prepare(spec) for spec in specs]
+        prepared = [prepare(spec, _kept_files(store_path, spec, fresh)) for spec in specs]
         _check_names(prepared)
         if Store.something_at(store_path):
             _check_store(Store.open(store_path), prepared, fresh)
@@ -128,7 +128,9 @@ class _Job:
         if self._fresh and info.name in store:
             store.delete_run(info.name)
         created = info.name not in store
-        run = store.create_run(info, self._prepared.probe) if created else store.run(info.name)
+        run = (
+            store.create_run(info, self._prepared.probe, self._prepared.data.files) if created else store.run(info.name)
+        )
         held.enter_context(run.writing("batch"))
         refuse_conflict(run, self._prepared)
         epochs, _ = run.history.read()
@@ -226,6 +228,14 @@ def carry_out_plan(
     if team is not None:
         team.wait()  # until all have committed their cells, and found the network as it should be
     return damaged
+
+
+def _kept_files(store_path: Path, spec: Spec, fresh: bool) -> Mapping[str, bytes]:
+    """What a run that is there already has kept of its data."""
+    if fresh or not Store.something_at(store_path):
+        return {}
+    store = Store.open(store_path)
+    return store.run(spec.run.name).files if spec.run.name in store else {}
 
 
 def _is_trained(store_path: Path, prepared: Prepared, fresh: bool) -> bool:

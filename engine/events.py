@@ -38,6 +38,8 @@ class EpochCommitted:
     epochs: int
     metrics: EpochMetrics
     checkpoint: bool
+    task: str = "classification"
+    """Of the data: what an error is the share of."""
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,18 @@ RESIDENT_FLOAT_BYTES = 2**30
 class Examples:
     """Inputs normalised by a global mean and standard deviation, and class labels, on one device."""
 
-    def __init__(self, inputs: np.ndarray, targets: np.ndarray, mean: float, std: float, device: torch.device):
-        self.targets = torch.from_numpy(targets).to(device)
-        self._mean, self._std = mean, std
+    def __init__(
+        self,
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        mean: float,
+        std: float,
+        device: torch.device,
+        *,
+        tokens: bool = False,
+    ):
+        self.targets = torch.from_numpy(np.array(targets, dtype=np.int64)).to(device)
+        self._mean, self._std, self._tokens = mean, std, tokens
         # A copy: what was read may be a read-only view of a file.
         raw = torch.from_numpy(np.array(inputs)).to(device)
         self._ready = inputs.size * 4 <= RESIDENT_FLOAT_BYTES
@@ -52,17 +61,31 @@ class Examples:
             yield self.between(start, start + size)
 
     def _normalised(self, inputs: Tensor) -> Tensor:
+        if self._tokens:
+            return inputs.long()
         return inputs.to(torch.float32).sub_(self._mean).div_(self._std)
 
 
 def training_examples(data: DataSet, device: torch.device) -> Examples:
     """The training examples, normalised by the mean and standard deviation of all training pixels."""
-    return Examples(data.train_inputs, data.train_targets, *data.mean_std, device)
+    return Examples(data.train_inputs, data.train_targets, *data.mean_std, device, tokens=data.task == "language")
 
 
 def held_out_examples(data: DataSet, device: torch.device) -> Examples:
     """The test examples, normalised as the training ones are."""
-    return Examples(data.test_inputs, data.test_targets, *data.mean_std, device)
+    return Examples(data.test_inputs, data.test_targets, *data.mean_std, device, tokens=data.task == "language")
+
+
+def example_of(data: DataSet) -> Tensor:
+    """The first two training examples as a network gets them, on the CPU."""
+    few = Examples(
+        data.train_inputs[:2],
+        data.train_targets[:2],
+        *data.mean_std,
+        torch.device("cpu"),
+        tokens=data.task == "language",
+    )
+    return few.between(0, 2)[0]
 
 
 class Ordered:

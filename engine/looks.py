@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..store import Cell, Estimate, Probe
+from .mean_intervals import START, Path
 from .sweep import Work
 from .tallies import Tally
 
@@ -80,17 +81,17 @@ class Writer:
         self._took = self._last - began
 
 
-def estimate_of(work: Work, total: int) -> Estimate:
-    """A cell's numbers, on `total` examples."""
+def estimate_of(work: Work, total: int, parts: int = 1) -> Estimate:
+    """A cell's numbers, on `total` examples with `parts` predictions each."""
     tally = work.tally
     exact = tally.seen == total
-    error = tally.wrong / tally.seen if exact else work.error
+    error = tally.wrong / (tally.seen * parts) if exact else work.error
     return Estimate(
         error=error,
         low=error if exact else work.low,
         high=error if exact else work.high,
         loss=tally.loss / tally.seen,
-        agreement=tally.agreeing / tally.seen,
+        agreement=tally.agreeing / (tally.seen * parts),
         n=tally.seen,
         total=total,
     )
@@ -110,6 +111,8 @@ def facts_of(work: Work, device: str, seed: int | None) -> dict[str, object]:
         "full": work.full,
         "loss_sum": tally.loss if math.isfinite(tally.loss) else None,
     }
+    if tally.path != START:
+        found["path"] = [tally.path.variation, tally.path.weight, tally.path.pull]
     if work.reason:
         found["reason"] = work.reason
     if seed is not None:
@@ -129,4 +132,5 @@ def tally_of(record: Mapping[str, Any] | None, estimate: Estimate | None) -> Tal
         better=int(record["better"]),
         agreeing=int(record["agreeing"]),
         loss=estimate.loss * estimate.n if loss is None else float(loss),
+        path=Path(*map(float, record.get("path", ()))),
     )

@@ -1,5 +1,6 @@
 """Optimisers by name, and their state as named arrays (never pickled)."""
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -8,19 +9,59 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from ..store import did_you_mean, inert
+from .errors import SpecError
 from .spec import TrainSection
 from .state import to_array, to_tensor
 
+# They need a function that computes the loss again, or sparse gradients.
+_UNFIT = {"lbfgs", "sparseadam"}
+
+
+def optimiser_classes() -> dict[str, type[torch.optim.Optimizer]]:
+    """Those of torch.optim that can be named, by their names in small letters."""
+    found = {name.lower(): value for name, value in vars(torch.optim).items() if isinstance(value, type)}
+    return {
+        name: value
+        for name, value in found.items()
+        if issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer and name not in _UNFIT
+    }
+
 
 def make_optimiser(spec: TrainSection, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
-    """The optimiser that a spec names.
+    """The optimiser that a spec names. Raises SpecError.
 
-    In its fused form: one kernel for all parameters, which on a small network saves more than Accelerate costs.
+    In its fused form where it has one: one kernel for all parameters, which on a small network saves more than
+    Accelerate costs.
     """
-    common: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay, "fused": True}
-    if spec.optimizer == "sgd":
-        return torch.optim.SGD(parameters, momentum=spec.momentum, nesterov=spec.nesterov, **common)
-    return (torch.optim.Adam if spec.optimizer == "adam" else torch.optim.AdamW)(parameters, **common)
+    classes, name = optimiser_classes(), spec.optimizer.lower()
+    if name not in classes:
+        raise SpecError(
+            f"train.optimizer: torch.optim has no '{inert(spec.optimizer)}' that can be used here."
+            f"{did_you_mean(name, classes)} Known: {', '.join(sorted(classes))}."
+        )
+    known = inspect.signature(classes[name]).parameters
+    options: dict[str, Any] = {"lr": spec.lr}
+    if name == "sgd":
+        options |= {"momentum": spec.momentum, "nesterov": spec.nesterov}
+    if "weight_decay" in known:
+        options["weight_decay"] = spec.weight_decay
+    elif spec.weight_decay:
+        raise SpecError(f"train.weight_decay: the optimiser '{name}' has none.")
+    if "fused" in known:
+        options["fused"] = True
+    strange = [key for key in spec.optimizer_options if key not in known or key in ("params", "lr", "weight_decay")]
+    if strange:
+        own = sorted(set(known) - {"params", "lr", "weight_decay"})
+        raise SpecError(
+            f"train.optimizer_options: '{inert(strange[0])}' is no option of '{name}' that is set here."
+            f"{did_you_mean(strange[0], own)} Allowed: {', '.join(own)}."
+        )
+    chosen = {key: tuple(value) if isinstance(value, list) else value for key, value in spec.optimizer_options.items()}
+    try:
+        return classes[name](parameters, **{**options, **chosen})
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SpecError(f"train.optimizer '{name}': {inert(str(error))}") from error
 
 
 def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:

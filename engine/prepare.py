@@ -16,11 +16,15 @@ from .building import build_model
 from .data.base import DataSet
 from .device import choose_device
 from .errors import ModelError, RunConflictError
+from .examples import example_of
 from .layers import Layers, find_layers
+from .optimisers import make_optimiser
 from .seeds import derive
 from .spec import Spec, differences, identity
 from .specfile import stored_spec
-from .state import describe
+from .state import describe, evaluating
+from .tallies import logits_of
+from .tasks import TASKS
 
 TRAINING_VERSION = 1
 """Raised when the same spec and data would give other weights."""
@@ -39,24 +43,24 @@ class Prepared:
     probe: ProbeInfo
 
 
-def prepare(spec: Spec) -> Prepared:
-    """Load the data, build the network once, find its layers.
+def prepare(spec: Spec, files: Mapping[str, bytes] | None = None) -> Prepared:
+    """Load the data, build the network once, find its layers. `files` are those that its run has kept, if it is there.
 
-    Raises NameTooLongError, DeviceError, DataNotFoundError, DataError, ModelError, LayerError.
+    Raises SpecError, NameTooLongError, DeviceError, DataNotFoundError, DataError, ModelError, LayerError.
     """
     folder_name(spec.run.name)
     choose_device(spec.run.device)
-    data = spec.data.load()
+    data = spec.data.load_again(files or {})
     model = build_model(spec.model, data.shape, data.classes, derive(spec.run.seed, "init"))
     tensors = _described(spec, model)
-    mean, std = data.mean_std
     # Two examples: BatchNorm cannot process one in training, and some networks treat one apart.
-    example = (torch.from_numpy(data.train_inputs[:2]).float() - mean) / std
+    example = example_of(data)
     probe = spec.probe
     layers = find_layers(
         model, tensors, example, probe.granularity, probe.patterns, only=probe.layers, joint=probe.joint
     )
-    _check_output(spec, model, example, data.classes)
+    _check_output(spec, model, example, data)
+    make_optimiser(spec.train, model.parameters())
     resolved = spec.resolved()
     facts = data.facts()
     fingerprint = _hash(identity(resolved, ("run", "model", "data", "train")), facts["fingerprint"], TRAINING_VERSION)
@@ -105,7 +109,7 @@ def probe_of(run: Run, overrides: Mapping[str, Any]) -> Prepared:
             f"run '{inert(run.name)}' is not trained: its final checkpoint {run.checkpoints.final} is not in the "
             "store. Finish it with `lyrx batch`."
         )
-    prepared = prepare(stored_spec(run.info.spec, run.name, overrides))
+    prepared = prepare(stored_spec(run.info.spec, run.name, overrides), run.files)
     refuse_conflict(run, prepared)
     return prepared
 
@@ -160,17 +164,19 @@ def _described(spec: Spec, model: torch.nn.Module) -> list[TensorInfo]:
     return describe(model)
 
 
-def _check_output(spec: Spec, model: torch.nn.Module, example: torch.Tensor, classes: int) -> None:
-    model.eval()
-    with torch.no_grad():
+def _check_output(spec: Spec, model: torch.nn.Module, example: torch.Tensor, data: DataSet) -> None:
+    """Raises ModelError when the network does not give what the data ask for."""
+    with evaluating(model), torch.no_grad():
         output = model(example)
-    model.train()
-    if not isinstance(output, torch.Tensor) or output.ndim != 2 or output.shape[1] < classes:
-        shape = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-        raise ModelError(
-            f"model '{spec.model.name}' gives {shape} for two examples; a tensor [2, {classes}] "
-            f"(one score for each of the {classes} classes) is needed."
-        )
+    try:
+        found = list(logits_of(output).shape)
+    except ModelError:
+        found = type(output).__name__
+    sizes = [*data.train_targets.shape[1:], data.classes]
+    fits = isinstance(found, list) and found[:-1] == [2, *sizes[:-1]] and found[-1] >= sizes[-1]
+    if not fits:
+        wanted = TASKS[data.task].output.format(classes=data.classes, length=sizes[0])
+        raise ModelError(f"model '{inert(spec.model.name)}' gives {found} for two examples; {wanted}, is needed.")
 
 
 def _hash(*parts: Any) -> str:

@@ -47,6 +47,7 @@ from .specfile import stored_spec
 from .state import load_arrays, named_tensors, to_array
 from .sweep import CHECKED, AfterCell, Sweep, Work, measure_baseline
 from .tallies import Baseline, Tally
+from .tasks import TASKS
 from .variants import Residents
 
 SAME_ERROR = 0.005
@@ -84,7 +85,7 @@ class Session:
         spec = spec or stored_spec(run.info.spec, run.name, {})
         self.run, self.probe = run, probe
         self.device = choose_device(spec.run.device)
-        data = data or spec.data.load()
+        data = data or spec.data.load_again(run.files)
         if data.fingerprint != run.info.data_facts.get("fingerprint"):
             raise RunConflictError(
                 f"run '{run.name}' was made from other data than the data set '{spec.data.name}' holds now. "
@@ -102,6 +103,7 @@ class Session:
         self._sharing = sharing or Alone()
         self._stored = self._sharing.tell(_whole_baseline(probe) if self._sharing.rank == 0 else None)
         self._measured_anew = self._stored is None
+        self._judge = TASKS[data.task].judge
         order = self._stored.order if self._stored else order_of(len(data.test_inputs), seed)
         self._order = order
         self._on_fallback = on_fallback
@@ -177,7 +179,7 @@ class Session:
         known = [cell for cell in cells if self._is_trained(cell)]
         writer.trained(known, self.baseline_estimate())
         rule = rule_of(self.probe.info.settings, exact=exact)
-        sweep = Sweep(self.forwards, self._batches, self._baseline, rule, self.batch_size, sharing=self._sharing)
+        sweep = Sweep(self.forwards, self._batches, self._baseline, rule, self.batch_size, self._judge, self._sharing)
 
         told: set[Cell] = set()
 
@@ -214,8 +216,10 @@ class Session:
     def commit_baseline(self) -> None:
         """Commit what all cells are compared with, if it is not in the store yet."""
         if self._stored is None:
-            baseline, prediction = self._baseline, np.empty(self.total, dtype=np.int64)
-            prediction[self._order] = baseline.prediction.cpu().numpy()
+            baseline = self._baseline
+            seen = baseline.prediction.cpu().numpy()
+            prediction = np.empty_like(seen)
+            prediction[self._order] = seen
             loss = baseline.loss * self.total
             self.probe.write_baseline(self._order, prediction, baseline.errors, loss, device=self.device.type)
             self._stored = self.probe.read_baseline()
@@ -280,7 +284,7 @@ class Session:
         facts = facts_of(work, self.device.type, self._interventions.draw_seed(work.key))
         if self._sharing.size > 1:
             facts["rank"] = self._sharing.rank
-        return work.key, estimate_of(work, self.total), facts
+        return work.key, estimate_of(work, self.total, self._baseline.parts), facts
 
     def baseline_estimate(self) -> Estimate:
         """Of the trained network, and of every cell that puts back what is there."""
@@ -288,7 +292,7 @@ class Session:
         return Estimate(error, error, error, self._baseline.loss, 1.0, self.total, self.total)
 
     def _new_baseline(self) -> Baseline:
-        baseline = measure_baseline(self.forwards, self._batches, self.batch_size, sharing=self._sharing)
+        baseline = measure_baseline(self.forwards, self._batches, self.batch_size, self._judge, sharing=self._sharing)
         trained = self.run.history.at(self.run.checkpoints.final)
         # Fewer bits may give another error: then the store's own weights in full precision are what is compared.
         if trained is not None and self.settings.precision in ("fp32", "tf32"):
@@ -307,10 +311,10 @@ class Session:
                 "Run `lyrx check` on the store."
             )
         few = min(256, self.total)
-        now = measure_baseline(self.forwards, First(self._batches, few), self.batch_size)
-        changed = int((now.prediction != prediction[:few]).sum())
-        if changed > max(2, 0.02 * few):
-            self._differs(f"predicts otherwise on {changed} of {few} examples")
+        now = measure_baseline(self.forwards, First(self._batches, few), self.batch_size, self._judge)
+        changed, looked_at = int((now.prediction != prediction[:few]).sum()), now.prediction.numel()
+        if changed > max(2, 0.02 * looked_at):
+            self._differs(f"predicts otherwise in {changed} of {looked_at} cases")
         return baseline
 
     def _compare(self, error: float, trained: float) -> None:

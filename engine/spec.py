@@ -5,6 +5,7 @@ The sections `model` and `data` have keys that depend on their `name`: each fami
 run: they say where and how to compute, not what.
 """
 
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -47,12 +48,27 @@ class TrainSection(Section):
     epochs: int = Field(ge=1, le=1_000_000)
     batch_size: int = Field(128, ge=1, description="examples a step, over all processes together")
     lr: float = Field(0.1, gt=0, allow_inf_nan=False)
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    optimizer: str = Field("sgd", pattern="^[A-Za-z]+$", description="sgd, adam, or any other class of torch.optim")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     nesterov: bool = False
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
+    optimizer_options: dict[str, Any] = Field(
+        {}, description="further keyword arguments of the optimiser, such as {betas = [0.9, 0.98]}"
+    )
+    schedule: Literal["steps", "cosine", "rsqrt"] = Field(
+        "steps",
+        description="of the learning rate: times gamma after each milestone; half a cosine down to 0; or, after the "
+        "warm-up, with the inverse square root of the step",
+    )
     milestones: list[int] = Field([], description="epochs after which the learning rate is multiplied by gamma")
     gamma: float = Field(0.2, gt=0, allow_inf_nan=False)
+    warmup: int = Field(0, ge=0, description="steps in which the learning rate rises in a straight line to lr")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
+    clip: float | None = Field(None, gt=0, allow_inf_nan=False, description="largest norm of a step's gradients")
+    accumulate: int = Field(1, ge=1, description="parts that a batch is computed in, one after the other")
+    precision: Literal["no", "bf16", "fp16"] = Field("no", description="of mixed precision; no: everything in fp32")
+    channels_last: bool = Field(False, description="images in memory channel by channel last: faster on many devices")
+    compile: bool = Field(False, description="by torch.compile: minutes at the start, then faster steps")
     checkpoints: list[int] = Field(
         [],
         description="epochs to keep; 0 (the initialisation) and the last are always kept; empty: as in the paper",
@@ -74,6 +90,12 @@ class TrainSection(Section):
             )
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise ValueError("nesterov: needs optimizer = 'sgd' and a momentum above 0")
+        if self.milestones and self.schedule != "steps":
+            raise ValueError("milestones: go with schedule = 'steps'")
+        if self.schedule == "rsqrt" and not self.warmup:
+            raise ValueError("warmup: schedule = 'rsqrt' needs one, of at least 1 step")
+        if self.accumulate > self.batch_size:
+            raise ValueError(f"accumulate: a batch of {self.batch_size} has not so many parts")
         return self
 
     def kept(self) -> tuple[int, ...]:
@@ -81,9 +103,22 @@ class TrainSection(Section):
         chosen = self.checkpoints or [epoch for epoch in PAPER_CHECKPOINTS if epoch < self.epochs]
         return tuple(sorted({0, *chosen, self.epochs}))
 
-    def lr_at(self, epoch: int) -> float:
-        """The learning rate during epoch `epoch` (the first is 1)."""
-        return self.lr * self.gamma ** sum(epoch > milestone for milestone in self.milestones)
+    def lr_at(self, step: int, steps: int) -> float:
+        """The learning rate of step `step` (the first is 0), an epoch having `steps`."""
+        if self.schedule == "cosine":
+            after, length = step - self.warmup, max(1, self.epochs * steps - self.warmup)
+            factor = (1 + math.cos(math.pi * max(0, after) / length)) / 2
+        elif self.schedule == "rsqrt":
+            factor = math.sqrt(self.warmup / max(self.warmup, step + 1))
+        else:
+            factor = self.gamma ** sum(step // steps + 1 > milestone for milestone in self.milestones)
+        warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        return self.lr * factor * warm
+
+    @property
+    def lr_varies(self) -> bool:
+        """Whether the learning rate changes within an epoch."""
+        return bool(self.warmup) or self.schedule != "steps"
 
 
 class ProbeSection(Section):
@@ -254,10 +289,33 @@ NOT_IDENTITY = {
 }
 
 
+# Keys that came later, with the values that say what was always done: a run made before them is still the same run.
+LATER = {
+    "train": {
+        "optimizer_options": {},
+        "schedule": "steps",
+        "warmup": 0,
+        "label_smoothing": 0.0,
+        "clip": None,
+        "accumulate": 1,
+        "precision": "no",
+        "channels_last": False,
+        "compile": False,
+    },
+}
+
+
 def identity(resolved: dict[str, Any], sections: tuple[str, ...]) -> dict[str, Any]:
     """The part of a resolved spec that determines numbers, of these sections."""
+
+    def counts(section: str, key: str, value: Any) -> bool:
+        if key in NOT_IDENTITY.get(section, ()):
+            return False
+        later = LATER.get(section, {})
+        return not (key in later and later[key] == value)
+
     return {
-        section: {key: value for key, value in resolved[section].items() if key not in NOT_IDENTITY.get(section, ())}
+        section: {key: value for key, value in resolved[section].items() if counts(section, key, value)}
         for section in sections
     }
 

@@ -18,7 +18,8 @@ from ..store import LyrxError
 from ..store.stopping import Rule
 from .device import out_of_memory
 from .forwards import Fallback, Forwards, Row, Variant
-from .intervals import CONFIDENCE, paired_error, paired_intervals
+from .intervals import CONFIDENCE, Floats, paired_error, paired_intervals
+from .mean_intervals import mean_intervals
 from .memory import NO_ROOM, BatchSize
 from .sharing import Alone, Sharing, Unit
 from .tallies import Baseline, Batches, Judge, Outcome, Tally, count, judge
@@ -81,9 +82,10 @@ class Sweep:
         self._judge = judge
         self._sharing = sharing or Alone()
         self._told: set[tuple[str, str]] = set()  # fallbacks that the other processes know
-        self._errors = baseline.errors
-        # How many of the first i examples the trained network gets wrong.
-        self._wrong_before = np.concatenate([[0], np.cumsum(baseline.wrong.cpu().numpy())])
+        self._errors, self._parts = baseline.errors, baseline.parts
+        # How many predictions for the first i examples the trained network gets wrong.
+        wrong = baseline.wrong.reshape(self.total, -1).sum(dim=1).cpu().numpy()
+        self._wrong_before = np.concatenate([[0], np.cumsum(wrong)])
 
     def run(
         self, works: Sequence[Work], limit: int | None = None, after_cell: AfterCell = lambda work, seen: None
@@ -111,18 +113,43 @@ class Sweep:
         seen = [work for work in works if work.tally.seen]
         if not seen:
             return
-        n = np.array([work.tally.seen for work in seen])
+        intervals = self._of_counts if self._parts == 1 else self._of_shares
+        for work, error, low, high in zip(seen, *intervals([work.tally for work in seen], seen), strict=True):
+            work.error, work.low, work.high = float(error), float(low), float(high)
+
+    def _of_counts(self, tallies: Sequence[Tally], works: Sequence[Work]) -> tuple[Floats, Floats, Floats]:
+        """Where an example is right or wrong: (error, low, high), float64[cell] each."""
+        n = np.array([tally.seen for tally in tallies])
         counts = (
-            np.array([work.tally.worse for work in seen]),
+            np.array([tally.worse for tally in tallies]),
             n - self._wrong_before[n],
-            np.array([work.tally.better for work in seen]),
+            np.array([tally.better for tally in tallies]),
             self._wrong_before[n],
             self.total - self._errors,
             self._errors,
         )
-        low, high = paired_intervals(*counts, np.array([work.confidence for work in seen]))
-        for work, error, one, other in zip(seen, paired_error(*counts), low, high, strict=True):
-            work.error, work.low, work.high = float(error), float(one), float(other)
+        confidence = np.array([work.confidence for work in works])
+        return paired_error(*counts), *paired_intervals(*counts, confidence)
+
+    def _of_shares(self, tallies: Sequence[Tally], works: Sequence[Work]) -> tuple[Floats, Floats, Floats]:
+        """Where an example has several predictions, some of them wrong."""
+        n = np.array([tally.seen for tally in tallies])
+        paths = [tally.path for tally in tallies]
+        return mean_intervals(
+            n,
+            np.array([tally.worse - tally.better for tally in tallies]) / self._parts,
+            ([path.variation for path in paths], [path.weight for path in paths], [path.pull for path in paths]),
+            self._wrong_before[n] / self._parts,
+            self._errors / self._parts,
+            self.total,
+            np.array([work.confidence for work in works]),
+        )
+
+    def _add(self, work: Work, row: np.ndarray) -> None:
+        work.tally = work.tally.plus(int(row[0]), row[3:].tolist(), self.total, self._parts)
+        work.timed += int(row[0])
+        work.full += int(row[1])
+        work.seconds += float(row[2])
 
     def _stages(self) -> Iterable[Rule]:
         """An exact run first does what the default would have: undecided cells come before decimals of the others."""
@@ -155,7 +182,7 @@ class Sweep:
             self._share(group, spans, after_cell)
             return
         for first, last in spans:
-            self._unit(group, first, last, _add, after_cell)
+            self._unit(group, first, last, self._add, after_cell)
 
     def _share(self, group: Sequence[Work], spans: Sequence[tuple[int, int]], after_cell: AfterCell) -> None:
         """A look by several processes: this one computes some units, and learns from the others what the rest is."""
@@ -169,7 +196,7 @@ class Sweep:
                 work, before = group[index], group[index].tally.seen
                 # In the order of the examples, whoever was first: what is known of a cell is always of a prefix.
                 while (follows := held[index].pop(work.tally.seen, None)) is not None and follows[0]:
-                    _add(work, follows)
+                    self._add(work, follows)
                 if work.tally.seen > before:
                     after_cell(work, work.tally.seen)
         self.batch_size.now = min(sizes)
@@ -177,7 +204,7 @@ class Sweep:
     def _computed(self, group: Sequence[Work], unit: Unit) -> tuple[np.ndarray, dict[str, Any]]:
         """A unit of a look that is shared, carried out here; and what the others should know."""
         works = {index: group[index] for index in unit.cells}
-        rows = {id(work): np.zeros(_COUNTED) for work in works.values()}
+        rows = {id(work): np.zeros(_COUNTED + (self._parts > 1)) for work in works.values()}
 
         def add(work: Work, row: np.ndarray) -> None:
             rows[id(work)] += row
@@ -259,7 +286,8 @@ class Sweep:
             _hand_over(waiting, add)
 
 
-_COUNTED = 8  # examples, those that were not replayed, seconds, the five of a tally
+_COUNTED = 8
+"""Numbers of a cell in a batch: examples, those that were not replayed, seconds, the five of :func:`count`."""
 
 CHECKED = 8
 """Examples on which replays are compared with full forwards before they are trusted."""
@@ -271,13 +299,6 @@ def _hand_over(waiting: list[tuple[Work, Tensor, tuple[float, float, float]]], a
         for (work, _, rest), row in zip(waiting, numbers, strict=True):
             add(work, np.array([*rest, *row]))
         waiting.clear()
-
-
-def _add(work: Work, row: np.ndarray) -> None:
-    work.tally = work.tally.plus(int(row[0]), row[3:].tolist())
-    work.timed += int(row[0])
-    work.full += int(row[1])
-    work.seconds += float(row[2])
 
 
 def measure_baseline(

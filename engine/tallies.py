@@ -1,7 +1,7 @@
 """What is counted of a cell, example by example, beside the trained network."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .errors import ModelError
+from .mean_intervals import START, Path
 from .replay.replayer import Arguments
 
 Judge = Callable[[Any, Any], "Outcome"]
@@ -17,11 +18,14 @@ Judge = Callable[[Any, Any], "Outcome"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """Per example: int64[k] prediction (-1 where the output is not a number), bool[k] wrong, float32[k] loss."""
+    """What became of k examples; each has one prediction, or `parts` of them: a sequence's tokens, say."""
 
     prediction: Tensor
+    """int64[k] or [k, parts]; -1 where the output is not a number."""
     wrong: Tensor
+    """bool[k] or [k, parts]."""
     loss: Tensor
+    """float32[k], nats: of an example, the mean over its predictions."""
 
 
 class Batches(Protocol):
@@ -39,26 +43,34 @@ class Baseline:
     """The trained network on every example, in the order in which they are visited."""
 
     prediction: Tensor
-    """int64[n], on the device."""
+    """int64[n] or [n, parts], on the device."""
     wrong: Tensor
-    """bool[n], on the device."""
+    """bool[n] or [n, parts], on the device."""
     loss: float
     """Mean, nats."""
 
     @property
     def errors(self) -> int:
+        """Predictions that are wrong."""
         return int(self.wrong.sum())
 
     @property
+    def parts(self) -> int:
+        """Predictions an example."""
+        return self.wrong[0].numel()
+
+    @property
     def error(self) -> float:
-        return self.errors / len(self.wrong)
+        """The share of predictions that are wrong, 0..1."""
+        return self.errors / self.wrong.numel()
 
 
 @dataclass(frozen=True)
 class Tally:
-    """Counts over the examples seen so far."""
+    """Counts over the examples seen so far. All but `seen` count predictions, of which an example may have several."""
 
     seen: int = 0
+    """Examples."""
     wrong: int = 0
     worse: int = 0
     """Wrong, where the trained network is right."""
@@ -67,36 +79,48 @@ class Tally:
     agreeing: int = 0
     """Predicted as the trained network does."""
     loss: float = 0.0
-    """Sum, nats."""
+    """Sum over the examples, nats."""
+    path: Path = START
+    """Of the differences from the trained network; kept only where an example has several predictions."""
 
-    def plus(self, seen: int, counts: "list[float]") -> "Tally":
-        """With another batch of `seen` examples, counted by :func:`count`."""
+    def plus(self, seen: int, counts: "list[float]", total: int, parts: int) -> "Tally":
+        """With another batch of `seen` examples, counted by :func:`count`.
+
+        There are `total` examples with `parts` predictions each.
+        """
         wrong, worse, better, agreeing = (int(number) for number in counts[:4])
-        return replace(
-            self,
+        path = self.path
+        if parts > 1:
+            batch = (seen, (worse - better) / parts, counts[5] / parts**2)
+            path = path.plus(batch, self.seen, (self.worse - self.better) / parts, total)
+        return Tally(
             seen=self.seen + seen,
             wrong=self.wrong + wrong,
             worse=self.worse + worse,
             better=self.better + better,
             agreeing=self.agreeing + agreeing,
             loss=self.loss + counts[4],
+            path=path,
         )
 
 
 def count(outcome: Outcome, prediction: Tensor, wrong: Tensor) -> Tensor:
-    """float64[5] on the device: wrong, worse, better, agreeing, loss of a batch.
+    """float64[5 or 6] on the device: predictions wrong, worse, better, agreeing, and the loss of a batch.
 
-    `prediction` and `wrong` are the trained network's on the same examples.
+    `prediction` and `wrong` are the trained network's on the same examples.  Where these have several predictions a
+    sixth number follows: the sum over the examples of (worse - better) squared.
     """
-    return torch.stack(
-        [
-            outcome.wrong.sum(dtype=torch.float64),
-            (outcome.wrong & ~wrong).sum(dtype=torch.float64),
-            (~outcome.wrong & wrong).sum(dtype=torch.float64),
-            (outcome.prediction == prediction).sum(dtype=torch.float64),
-            outcome.loss.sum(dtype=torch.float64),
-        ]
-    )
+    worse, better = outcome.wrong & ~wrong, ~outcome.wrong & wrong
+    numbers = [
+        outcome.wrong.sum(dtype=torch.float64),
+        worse.sum(dtype=torch.float64),
+        better.sum(dtype=torch.float64),
+        (outcome.prediction == prediction).sum(dtype=torch.float64),
+        outcome.loss.sum(dtype=torch.float64),
+    ]
+    if wrong.ndim > 1:
+        numbers.append((worse.sum(dim=1) - better.sum(dim=1)).double().square().sum())
+    return torch.stack(numbers)
 
 
 def judge(output: Any, targets: Tensor) -> Outcome:
@@ -114,6 +138,25 @@ def judge(output: Any, targets: Tensor) -> Outcome:
     highest, prediction = logits.max(dim=1)
     prediction = torch.where(highest.isnan(), -1, prediction)
     loss = functional.cross_entropy(logits, targets, reduction="none")
+    return Outcome(prediction, prediction != targets, loss)
+
+
+def judge_tokens(output: Any, targets: Tensor) -> Outcome:
+    """Next tokens: `output` is, or holds as `logits`, float[k, length, vocabulary]; `targets` are int64[k, length].
+
+    A position with a NaN predicts nothing and is wrong.  Raises ModelError.
+    """
+    logits = logits_of(output)
+    if logits.shape[:-1] != targets.shape:
+        raise ModelError(
+            f"the network's output has the shape {list(logits.shape)}; scores for every next token of "
+            f"{list(targets.shape)} are needed, [examples, length, vocabulary]."
+        )
+    highest, prediction = logits.max(dim=-1)
+    prediction = torch.where(highest.isnan(), -1, prediction)
+    # Example by example: in full precision all scores of a batch would take twice the memory once more.
+    rows = zip(logits, targets, strict=True)
+    loss = torch.stack([functional.cross_entropy(row.float(), wanted) for row, wanted in rows])
     return Outcome(prediction, prediction != targets, loss)
 
 

@@ -9,10 +9,10 @@ the same bits as one that was never killed.
 import math
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..store import EpochMetrics, ResumeState, Run, TensorInfo
 from .building import build_model, seed_all
@@ -25,10 +25,14 @@ from .optimisers import make_optimiser, restore, set_lr, state_of
 from .seeds import derive
 from .spec import Spec
 from .state import load_arrays, state_arrays
-from .tallies import judge
+from .tallies import Judge
+from .tasks import TASKS
 from .team import Team
+from .training_precision import TrainingPrecision
 
-EVAL_BATCH = 1000
+MOST_TESTED = 1000
+"""Examples of a forward of the test, at most."""
+
 _TELL_EVERY = 0.2  # seconds between two words on progress within an epoch
 
 
@@ -41,19 +45,19 @@ class Trainer:
         self._tensors: dict[str, TensorInfo] = run.checkpoints.tensors
         self._train = training_examples(data, team.device)
         self._test = held_out_examples(data, team.device)
-        model = build_model(spec.model, data.shape, data.classes, derive(spec.run.seed, "init"))
-        self._optimiser = make_optimiser(spec.train, model.parameters())
+        self._task = TASKS[data.task]
+        # The network without what compiling or a distributed run wrap around it: its weights are the ones kept.
+        self._plain = build_model(spec.model, data.shape, data.classes, derive(spec.run.seed, "init")).to(team.device)
+        if spec.train.channels_last:
+            self._plain = self._plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._optimiser = make_optimiser(spec.train, self._plain.parameters())
+        self._precision = TrainingPrecision(spec.train.precision, team.device)
+        model = torch.compile(self._plain) if spec.train.compile else self._plain
         self._model: nn.Module
-        self._model, self._optimiser = team.accelerator.prepare(model, self._optimiser)
-        # Accelerate's wrapper looks for packages on the disk at every step (7 % of an epoch on a small network). It is
-        # needed where gradients are scaled for mixed precision; else the optimiser inside takes the very same step.
-        scaled = team.accelerator.scaler is not None
-        self._step = self._optimiser.step if scaled else self._optimiser.optimizer.step
-
-    @property
-    def _plain(self) -> nn.Module:
-        """The network without what a distributed run wraps around it."""
-        return self._team.accelerator.unwrap_model(self._model)
+        self._model, prepared = team.accelerator.prepare(model, self._optimiser)
+        # Accelerate's wrapper looks for packages on the disk at every step (7 % of an epoch on a small network). The
+        # optimiser inside takes the very same step.
+        self._optimiser = prepared.optimizer
 
     def train(self) -> None:
         """Go on after the last committed epoch, to the end. Raises RunFailedError when the loss is no number."""
@@ -64,8 +68,7 @@ class Trainer:
             done = 0
         for epoch in range(done + 1, epochs + 1):
             start = time.perf_counter()
-            lr = self._spec.train.lr_at(epoch)
-            loss = self._epoch(epoch, lr)
+            loss, lr = self._epoch(epoch)
             if not math.isfinite(loss):
                 raise RunFailedError(
                     f"run '{self._run.name}' diverged in epoch {epoch}: its training loss is {loss}. "
@@ -86,37 +89,58 @@ class Trainer:
         load_arrays(self._plain, self._tensors, weights)
         optimiser = {n.removeprefix("optim."): a for n, a in state.arrays.items() if n.startswith("optim.")}
         restore(self._optimiser, optimiser, state.extra)
+        self._precision.restore(state.extra.get("scaler", {}))
         return epoch
 
-    def _epoch(self, epoch: int, lr: float) -> float:
-        """One pass over the training examples; returns their mean loss as they were visited."""
-        spec, team, accelerator = self._spec, self._team, self._team.accelerator
+    def _epoch(self, epoch: int) -> tuple[float, float]:
+        """One pass over the training examples: their mean loss as they were visited, and the last learning rate."""
+        spec, team, train = self._spec, self._team, self._spec.train
         # Dropout and the like: each process draws its own, the same again when the epoch is done again.
         seed_all(derive(spec.run.seed, "epoch", epoch, team.rank))
         order = epoch_order(spec.run.seed, epoch, len(self._train)).to(team.device)
-        set_lr(self._optimiser, lr)
+        steps = batches(order, train.batch_size)
         self._model.train()
         total = torch.zeros((), dtype=torch.float64, device=team.device)
         told = time.perf_counter()
-        seen = 0
-        for batch in batches(order, spec.train.batch_size):
+        seen, lr = 0, 0.0
+        for index, batch in enumerate(steps):
+            if not index or train.lr_varies:
+                lr = train.lr_at((epoch - 1) * len(steps) + index, len(steps))
+                set_lr(self._optimiser, lr)
             mine, share = _share(batch, team.rank, team.size)
-            inputs, targets = self._train.take(mine)
-            loss = functional.cross_entropy(self._model(inputs), targets)
-            # Gradients are averaged over processes; this makes that average the mean over the whole batch.
-            accelerator.backward(loss if share * team.size == 1 else loss * (share * team.size))
-            self._step()
+            parts = [part for part in mine.tensor_split(train.accumulate) if len(part)]
+            for part in parts:
+                weight = share * len(part) / len(mine)
+                with self._apart(part is not parts[-1]):
+                    loss = self._loss(part)
+                    # Gradients are averaged over processes; this makes that average the mean over the whole batch.
+                    scaled = loss if weight * team.size == 1 else loss * (weight * team.size)
+                    self._precision.backward(scaled)
+                total.add_(loss.detach(), alpha=weight * len(batch))
+            self._precision.step(self._optimiser, self._plain, train.clip)
             self._model.zero_grad()
-            total.add_(loss.detach(), alpha=share * len(batch))
             seen += len(batch)
             now = time.perf_counter()
             if now - told > _TELL_EVERY:
                 told = now
-                self._observer(TrainProgress(self._run.name, epoch, spec.train.epochs, seen / len(order)))
-        return float(accelerator.reduce(total, reduction="sum")) / len(order)  # type: ignore[arg-type]
+                self._observer(TrainProgress(self._run.name, epoch, train.epochs, seen / len(order)))
+        return float(team.accelerator.reduce(total, reduction="sum")) / len(order), lr  # type: ignore[arg-type]
+
+    def _loss(self, indices: Tensor) -> Tensor:
+        inputs, targets = self._train.take(indices)
+        if self._spec.train.channels_last and inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with self._precision.active():
+            return self._task.loss(self._model(inputs), targets, self._spec.train.label_smoothing)
+
+    def _apart(self, apart: bool) -> AbstractContextManager[None]:
+        """Inside, if `apart`, gradients are not yet averaged over the processes: more parts of the batch follow."""
+        return self._team.accelerator.no_sync(self._model) if apart else nullcontext()
 
     def _metrics(self, epoch: int, train_loss: float, lr: float, start: float) -> EpochMetrics:
-        error, loss = distributed_error(self._team, self._model, self._test)
+        size = min(MOST_TESTED, 2 * self._spec.train.batch_size)
+        # In fp32 whatever training uses: the probe's baseline is this very number.
+        error, loss = distributed_error(self._team, self._plain, self._test, self._task.judge, size)
         return EpochMetrics(epoch, train_loss, lr, error, loss, time.perf_counter() - start)
 
     def _commit(self, metrics: EpochMetrics) -> None:
@@ -132,12 +156,13 @@ class Trainer:
             if epoch < self._spec.train.epochs:
                 # Last: what was written before it is written again, the same, if the process dies in between.
                 arrays, extra = state_of(self._optimiser)
+                extra["scaler"] = self._precision.state()
                 named = {f"model.{name}": array for name, array in weights.items()}
                 named |= {f"optim.{name}": array for name, array in arrays.items()}
                 run.resume.write(ResumeState(epoch, named, extra), fingerprint)
 
         self._team.lead(write)
-        self._observer(EpochCommitted(run.name, self._spec.train.epochs, metrics, kept))
+        self._observer(EpochCommitted(run.name, self._spec.train.epochs, metrics, kept, self._task.name))
 
 
 def epoch_order(seed: int, epoch: int, examples: int) -> Tensor:
@@ -165,25 +190,23 @@ def _share(batch: Tensor, rank: int, size: int) -> tuple[Tensor, float]:
 
 
 @torch.no_grad()
-def distributed_error(team: Team, model: nn.Module, examples: Examples) -> tuple[float, float]:
-    """Error fraction and mean loss over all examples, each counted once, the same in every process.
+def distributed_error(team: Team, model: nn.Module, examples: Examples, judge: Judge, size: int) -> tuple[float, float]:
+    """Share of wrong predictions and mean loss over all examples, each counted once, the same in every process.
 
-    Every process looks at its own part; the per-example numbers are gathered with their indices, and what pads the
-    shorter parts is thrown away by its index.
+    Every process looks at its own part, `size` examples at a time; the per-example numbers are gathered with their
+    indices, and what pads the shorter parts is thrown away by its index.
     """
     bounds = torch.arange(len(examples)).tensor_split(team.size)[team.rank]
     outcomes = []
     model.eval()
-    # The plain network: a distributed wrapper would wait for the others before each forward.
-    plain = team.accelerator.unwrap_model(model)
     if len(bounds):
         first, last = int(bounds[0]), int(bounds[-1]) + 1
-        for start in range(first, last, EVAL_BATCH):
-            inputs, targets = examples.between(start, min(start + EVAL_BATCH, last))
-            outcomes.append(judge(plain(inputs), targets))
+        for start in range(first, last, size):
+            inputs, targets = examples.between(start, min(start + size, last))
+            outcomes.append(judge(model(inputs), targets))
     device = examples.targets.device
     nothing = torch.zeros(0, device=device)
-    wrong = torch.cat([nothing, *(o.wrong for o in outcomes)]).double()
+    wrong = torch.cat([nothing, *(o.wrong.reshape(len(o.wrong), -1).double().mean(dim=1) for o in outcomes)]).double()
     loss = torch.cat([nothing, *(o.loss for o in outcomes)]).double()
     if team.size > 1:
         index = bounds.to(device)

@@ -27,9 +27,12 @@ class Baseline:
     order: "np.ndarray"
     """int64[example]: the examples' indices in the order in which cells see them, a permutation."""
     prediction: "np.ndarray"
-    """int64[example], in the data set's order: the class predicted, -1 where the scores are no numbers."""
+    """int64[example], in the data set's order: the class predicted, -1 where the scores are no numbers.
+
+    int64[example, position] where an example has several predictions, such as a sequence's next tokens.
+    """
     wrong: int
-    """Examples classified wrongly."""
+    """Predictions that are wrong."""
     loss_sum: float
     """Cross entropy summed over the examples, nats."""
     record: Mapping[str, Any]
@@ -51,19 +54,19 @@ class BaselineArrays:
         import zarr
 
         order, prediction = (np.ascontiguousarray(array, dtype="<i8") for array in (order, prediction))
-        if order.shape != prediction.shape or not np.array_equal(np.sort(order), np.arange(len(order))):
+        if order.shape != prediction.shape[:1] or not np.array_equal(np.sort(order), np.arange(len(order))):
             raise RowError(
                 f"{self._probe}: an order of shape {order.shape} is no permutation of {prediction.shape} examples."
             )
-        if not 0 <= wrong <= len(order):
-            raise RowError(f"{self._probe}: {wrong} of {len(order)} examples cannot be wrong.")
+        if not 0 <= wrong <= prediction.size:
+            raise RowError(f"{self._probe}: {wrong} of {prediction.size} predictions cannot be wrong.")
         arrays = {"order": order, "baseline": prediction}
         if not all((self._probe / name / "zarr.json").exists() for name in arrays):
-            create_baseline(zarr.open_group(self._probe, mode="r+"), len(order))
+            create_baseline(zarr.open_group(self._probe, mode="r+"), prediction.shape)
         opened = {name: zarr.open_array(self._probe / name, mode="r+") for name in arrays}
         for name, array in opened.items():
-            if array.shape != order.shape:
-                raise RowError(f"{self._probe / name} is for {array.shape[0]} examples, not {len(order)}.")
+            if array.shape != arrays[name].shape:
+                raise RowError(f"{self._probe / name} has the shape {array.shape}, not {arrays[name].shape}.")
         self.commits.withdraw(_INDEX)
         for name, array in opened.items():
             array.with_config({"write_empty_chunks": True})[:] = arrays[name]
@@ -102,18 +105,22 @@ class BaselineArrays:
         return value
 
 
-def create_baseline(group: Any, examples: int) -> None:
-    """Create the arrays of a probe over `examples` test examples under its Zarr group, where they are not there yet."""
+def create_baseline(group: Any, shape: tuple[int, ...]) -> None:
+    """Create the arrays of a probe under its Zarr group, where they are not there yet.
+
+    `shape` is that of its predictions: (test examples,), or (test examples, positions).
+    """
     import zarr.codecs
 
     for name, fill in _ARRAYS.items():
+        sizes = shape if name == "baseline" else shape[:1]
         if name not in group:
             group.create_array(
                 name,
-                shape=(examples,),
-                chunks=chunk_shape((examples,), 8),
+                shape=sizes,
+                chunks=chunk_shape(sizes, 8),
                 dtype="int64",
                 fill_value=fill,
                 compressors=[zarr.codecs.Crc32cCodec()],
-                dimension_names=("example",),
+                dimension_names=("example", "position")[: len(sizes)],
             )

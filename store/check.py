@@ -59,6 +59,7 @@ def _check_run(run: Run, report: Report) -> None:
     for epoch in committed:
         report.checkpoints += 1
         report.damaged += run.checkpoints.verify(epoch)
+    report.damaged += run.files.verify()
     apart = _check_rows(run.history.rows, report)
     if run.writer() is None:
         report.damaged += run.resume.verify()

@@ -119,8 +119,9 @@ class Probe:
     ) -> None:
         """Commit the trained network's predictions, and the order in which cells see the examples.
 
-        order, prediction: int64[example], see :class:`Baseline`; `wrong` examples are classified wrongly, their cross
-        entropies sum up to `loss_sum` nats.  Raises RowError when they do not fit each other or the probe.
+        order: int64[example], prediction: int64[example] or [example, position], see :class:`Baseline`; `wrong`
+        predictions are wrong, the examples' cross entropies sum up to `loss_sum` nats.  Raises RowError when they do
+        not fit each other or the probe.
         """
         self._baseline.write(order, prediction, wrong, loss_sum, self.info.fingerprint, **extra)
 
@@ -215,10 +216,11 @@ class Probe:
         return row.record["fingerprint"] == self.info.fingerprint
 
 
-def create_probe_arrays(group: Any, info: ProbeInfo, examples: int | None = None) -> None:
+def create_probe_arrays(group: Any, info: ProbeInfo, predictions: tuple[int, ...] = ()) -> None:
     """Create a probe's arrays under its Zarr group: axes named, lengths fixed for good.
 
-    `examples`: how many test examples there are; None if that is not known yet (the baseline's arrays come later then).
+    `predictions`: (test examples,), or (test examples, positions) where each has several; empty if that is not known
+    yet (the baseline's arrays come later then).
     """
     group.attrs.put({ATTRIBUTE: info.to_json()})
     layers = {"layer": len(info.layers)}
@@ -233,5 +235,5 @@ def create_probe_arrays(group: Any, info: ProbeInfo, examples: int | None = None
     create_rows(group, "estimate", {**layers, **columns, "draw": info.draws}, quantity)
     create_rows(group, "network", columns, quantity)
     create_rows(group, "distance", {"checkpoint": len(info.checkpoints)}, {**layers, "norm": len(NORMS)})
-    if examples:
-        create_baseline(group, examples)
+    if predictions:
+        create_baseline(group, predictions)

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from .checkpoints import Checkpoints, create_weights
 from .errors import DamagedError, NotCommittedError, StoreVersionError
 from .files import is_leftover, partial_name, read_json
 from .history import History, create_history
+from .kept import KeptFiles, write_files
 from .layout import ATTRIBUTE, SCHEMA
 from .lock import Writer, current_writer, writer_lock
 from .plan import ProbeInfo
@@ -40,6 +41,8 @@ class RunInfo:
     """What is known of the data: mean, std, numbers of examples, classes, fingerprint."""
     versions: Mapping[str, str] = field(default_factory=dict)
     created: float = 0.0
+    files: Mapping[str, str] = field(default_factory=dict)
+    """What the run keeps beside its arrays: SHA-256 by name."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -54,6 +57,7 @@ class RunInfo:
             "data_facts": dict(self.data_facts),
             "versions": dict(self.versions),
             "created": self.created,
+            "files": dict(self.files),
             "tensors": [tensor.to_json() for tensor in self.tensors],
         }
 
@@ -71,6 +75,7 @@ class RunInfo:
             data_facts=value["data_facts"],
             versions=value["versions"],
             created=value["created"],
+            files=value.get("files", {}),
         )
 
 
@@ -94,6 +99,7 @@ class Run:
         self.checkpoints = Checkpoints(path, self.name, self.info.checkpoints, self.info.tensors)
         self.history = History(path, self.info.epochs)
         self.resume = Resume(path)
+        self.files = KeptFiles(path, self.info.files)
 
     @property
     def name(self) -> str:
@@ -154,15 +160,17 @@ class Run:
         return "probing" if self.trained else "training"
 
 
-def create_run(path: Path, info: RunInfo, probe: ProbeInfo) -> Run:
+def create_run(path: Path, info: RunInfo, probe: ProbeInfo, files: Mapping[str, bytes]) -> Run:
     """Make a run with all its arrays in a folder of its own, then move it to `path`: it is there whole, or not at all.
 
-    Raises FileExistsError or OSError when there is something at `path`.
+    `files` are kept with it.  Raises FileExistsError or OSError when there is something at `path`.
     """
     import zarr
 
     made = partial_name(path)
     try:
+        made.mkdir(parents=True)
+        info = replace(info, files=write_files(made, files))
         group = zarr.create_group(made, zarr_format=3, attributes={ATTRIBUTE: info.to_json()})
         create_weights(group, info.checkpoints, info.tensors)
         create_history(group, info.epochs)
@@ -178,7 +186,9 @@ def create_run(path: Path, info: RunInfo, probe: ProbeInfo) -> Run:
 def _create_probe(path: Path, info: ProbeInfo, run: RunInfo) -> None:
     import zarr
 
-    create_probe_arrays(zarr.create_group(path, zarr_format=3), info, run.data_facts.get("test_examples"))
+    examples, positions = run.data_facts.get("test_examples"), run.data_facts.get("positions")
+    shape = tuple(size for size in (examples, positions) if size)
+    create_probe_arrays(zarr.create_group(path, zarr_format=3), info, shape if examples else ())
 
 
 def _open_probe(path: Path) -> Probe:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -134,8 +134,8 @@ class Store:
             except LyrxError as error:
                 yield None, error
 
-    def create_run(self, info: RunInfo, probe: ProbeInfo) -> Run:
-        """Make a run with its first probe; its axes are fixed from now on.
+    def create_run(self, info: RunInfo, probe: ProbeInfo, files: Mapping[str, bytes] | None = None) -> Run:
+        """Make a run with its first probe; its axes are fixed from now on. `files` are kept with it, by name.
 
         Raises RunExistsError, StoreNotWritableError, NameTooLongError.
         """
@@ -143,7 +143,7 @@ class Store:
         if info.name in self:
             raise RunExistsError(f"the store {self.path} already has a run '{inert(info.name)}'.")
         try:
-            return create_run(path, info, probe)
+            return create_run(path, info, probe, files or {})
         except PermissionError as error:
             raise StoreNotWritableError(
                 f"cannot write the store {self.path}: {error.strerror}. Check its permissions."

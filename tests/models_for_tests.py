@@ -171,3 +171,18 @@ class Attending(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x.squeeze(1)
         return self.fc(self.a(x, x, x)[0].flatten(1))
+
+
+class Causal(nn.Module):
+    """A small language model: each position sees itself and the one before."""
+
+    def __init__(self, vocabulary: int = 30, width: int = 16) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.mix = nn.Conv1d(width, width, 2)
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, vocabulary)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = nn.functional.pad(self.embedding(tokens).transpose(1, 2), (1, 0))
+        return self.head(self.norm(torch.relu(self.mix(x).transpose(1, 2))))

@@ -48,7 +48,7 @@ def test_the_first_and_the_last_checkpoint_are_always_kept():
 
 def test_the_learning_rate_drops_after_its_milestones():
     spec = make_spec({**BASE, "train": {"epochs": 100, "lr": 0.1, "milestones": [30, 60, 90], "gamma": 0.2}})
-    lrs = [spec.train.lr_at(epoch) for epoch in (1, 30, 31, 60, 61, 90, 91, 100)]
+    lrs = [spec.train.lr_at(7 * (epoch - 1), 7) for epoch in (1, 30, 31, 60, 61, 90, 91, 100)]
     assert lrs == pytest.approx([0.1, 0.1, 0.02, 0.02, 0.004, 0.004, 0.0008, 0.0008])
 
 
@@ -79,7 +79,13 @@ def test_a_resolved_spec_is_a_spec_and_resolves_to_itself(file: Path):
         (["probe.granularity=patterns"], ["patterns"]),
         (["probe.checkpoints=[5]"], ["5 is not kept", "[0, 1, 2, 3, 8, 20, 40, 50]"]),
         (["train.milestones=[4, 2]"], ["ascending"]),
-        (["train.optimizer=sdg"], ["'sgd', 'adam' or 'adamw'", "Did you mean 'sgd'?"]),
+        (["train.optimizer=my-sgd"], ["train.optimizer", "pattern"]),
+        (["train.schedule=rsqrt"], ["train.warmup", "at least 1 step"]),
+        (["train.schedule=cosine", "train.milestones=[3]"], ["train.milestones", "schedule = 'steps'"]),
+        (["train.accumulate=129"], ["train.accumulate", "not so many parts"]),
+        (["train.label_smoothing=1"], ["train.label_smoothing", "less than 1"]),
+        (["train.clip=0"], ["train.clip", "greater than 0"]),
+        (["train.precision=fp32"], ["'no', 'bf16' or 'fp16'"]),
         (["nonsense"], ["section.key=value"]),
         (["train.epochs.deeper=3"], ["no section"]),
         (["model.name=not a module:f"], ["package.module:function"]),

@@ -10,12 +10,15 @@ from .arrays import ArraysSpec
 from .base import DataSpec
 from .digits import DigitsSpec
 from .mnist import FashionMnistSpec, MnistSpec
+from .text import Lm1bSpec, TextSpec
 
 DATA: dict[str, type[DataSpec]] = {
     "digits": DigitsSpec,
     "mnist": MnistSpec,
     "fashion-mnist": FashionMnistSpec,
     "arrays": ArraysSpec,
+    "text": TextSpec,
+    "lm1b": Lm1bSpec,
 }
 
 
@@ -29,4 +32,14 @@ def data_spec(value: Any) -> Any:
     return DATA[name].model_validate(value)
 
 
-__all__ = ["DATA", "ArraysSpec", "DataSpec", "DigitsSpec", "FashionMnistSpec", "MnistSpec", "data_spec"]
+__all__ = [
+    "DATA",
+    "ArraysSpec",
+    "DataSpec",
+    "DigitsSpec",
+    "FashionMnistSpec",
+    "Lm1bSpec",
+    "MnistSpec",
+    "TextSpec",
+    "data_spec",
+]

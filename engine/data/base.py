@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,10 @@ class DataSpec(BaseModel):
         """Read it whole into memory. Raises DataNotFoundError, DataError."""
         raise TypeError(f"{type(self).__name__} does not say how to load its data")
 
+    def load_again(self, files: Mapping[str, bytes]) -> "DataSet":
+        """The data of a run that kept `files` (:attr:`DataSet.files`) when it was made."""
+        return self.load()
+
 
 def full_path(root: str) -> str:
     """`root` with ~ and variables expanded, absolute: a worker started elsewhere must find it too."""
@@ -48,6 +53,12 @@ class DataSet:
     test_inputs: np.ndarray
     test_targets: np.ndarray
     classes: int
+    task: str = "classification"
+    """What is predicted, a name of `engine.tasks.TASKS`: one class an example, or every next token ("language")."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """What a run keeps of it: without them the same data could not be had again."""
+    text: str = ""
+    """Of text: its digest."""
 
     @property
     def shape(self) -> tuple[int, ...]:
