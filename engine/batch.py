@@ -10,7 +10,7 @@ from typing import Any
 from ..store import Cell, LyrxError, Probe, Run, Store, change_settings, inert
 from .distances import commit_distances
 from .errors import RunConflictError, RunFailedError, SpecError
-from .events import LayerFellBack, Observer, PictureSharpened, ProbeOpened, RunClosed, RunOpened
+from .events import DataStreamed, LayerFellBack, Observer, PictureSharpened, ProbeOpened, RunClosed, RunOpened
 from .forwards import Fallback
 from .prepare import Prepared, prepare, probe_of, refuse_conflict
 from .session import Session
@@ -205,6 +205,8 @@ def carry_out_plan(
     start = time.perf_counter()
     sharing = Shared(team) if team and team.size > 1 else Alone()
     with Session(run, probe, prepared.spec, prepared.data, fell_back, sharing) as session:
+        if session.note:
+            observer(DataStreamed(run.name, session.note))
         looks = session.measure(todo, on_error=lambda cell, error: damaged.append(error))
         for number, look in enumerate(looks, start=1):
             observer(

@@ -16,6 +16,7 @@ from .building import build_model
 from .data.base import DataSet
 from .device import choose_device
 from .errors import ModelError, RunConflictError
+from .examples import first_inputs
 from .layers import Layers, find_layers
 from .seeds import derive
 from .spec import Spec, differences, identity
@@ -39,19 +40,19 @@ class Prepared:
     probe: ProbeInfo
 
 
-def prepare(spec: Spec) -> Prepared:
+def prepare(spec: Spec, known: Mapping[str, Any] | None = None) -> Prepared:
     """Load the data, build the network once, find its layers.
 
-    Raises NameTooLongError, DeviceError, DataNotFoundError, DataError, ModelError, LayerError.
+    `known`: what is stored of the data of a run, so that it need not be found out again.  Raises NameTooLongError,
+    DeviceError, DataNotFoundError, DataError, ModelError, LayerError.
     """
     folder_name(spec.run.name)
     choose_device(spec.run.device)
-    data = spec.data.load()
+    data = spec.data.load().knowing(known or {})
     model = build_model(spec.model, data.shape, data.classes, derive(spec.run.seed, "init"))
     tensors = _described(spec, model)
-    mean, std = data.mean_std
     # Two examples: BatchNorm cannot process one in training, and some networks treat one apart.
-    example = (torch.from_numpy(data.train_inputs[:2]).float() - mean) / std
+    example = first_inputs(data, 2)
     probe = spec.probe
     layers = find_layers(
         model, tensors, example, probe.granularity, probe.patterns, only=probe.layers, joint=probe.joint
@@ -105,7 +106,7 @@ def probe_of(run: Run, overrides: Mapping[str, Any]) -> Prepared:
             f"run '{inert(run.name)}' is not trained: its final checkpoint {run.checkpoints.final} is not in the "
             "store. Finish it with `lyrx batch`."
         )
-    prepared = prepare(stored_spec(run.info.spec, run.name, overrides))
+    prepared = prepare(stored_spec(run.info.spec, run.name, overrides), run.info.data_facts)
     refuse_conflict(run, prepared)
     return prepared
 
@@ -114,7 +115,9 @@ def refuse_conflict(run: Run, prepared: Prepared) -> None:
     """Raise RunConflictError if `prepared` cannot go on with the existing `run`; other probe settings are none."""
     sections = ("run", "model", "data", "train")
     name = inert(run.name)
-    differing = differences(identity(dict(run.info.spec), sections), identity(prepared.run.spec, sections))  # type: ignore[arg-type]
+    # With every default written out: an older lyrx did not know all keys.
+    stored = stored_spec(run.info.spec, run.name, {}).resolved()
+    differing = differences(identity(stored, sections), identity(dict(prepared.run.spec), sections))
     if differing:
         raise RunConflictError(
             f"a run '{name}' with another spec is in the store already. They differ in "

@@ -19,7 +19,7 @@ from .building import build_model, seed_all
 from .data.base import DataSet
 from .device import deterministic
 from .errors import RunFailedError
-from .events import EpochCommitted, Observer, TrainProgress
+from .events import DataStreamed, EpochCommitted, Observer, TrainProgress
 from .examples import Examples, held_out_examples, training_examples
 from .optimisers import make_optimiser, restore, set_lr, state_of
 from .seeds import derive
@@ -41,6 +41,8 @@ class Trainer:
         self._tensors: dict[str, TensorInfo] = run.checkpoints.tensors
         self._train = training_examples(data, team.device)
         self._test = held_out_examples(data, team.device)
+        for note in filter(None, (self._train.note, self._test.note)):
+            observer(DataStreamed(run.name, note))
         model = build_model(spec.model, data.shape, data.classes, derive(spec.run.seed, "init"))
         self._optimiser = make_optimiser(spec.train, model.parameters())
         self._model: nn.Module
@@ -93,15 +95,17 @@ class Trainer:
         spec, team, accelerator = self._spec, self._team, self._team.accelerator
         # Dropout and the like: each process draws its own, the same again when the epoch is done again.
         seed_all(derive(spec.run.seed, "epoch", epoch, team.rank))
-        order = epoch_order(spec.run.seed, epoch, len(self._train)).to(team.device)
+        order = epoch_order(spec.run.seed, epoch, len(self._train))
+        parts = batches(order, spec.train.batch_size)
+        shares = [_share(batch, team.rank, team.size) for batch in parts]
+        # The same variation of an example whatever process it falls to.
+        examples = self._train.epoch([mine for mine, _ in shares], derive(spec.run.seed, "augment", epoch))
         set_lr(self._optimiser, lr)
         self._model.train()
         total = torch.zeros((), dtype=torch.float64, device=team.device)
         told = time.perf_counter()
         seen = 0
-        for batch in batches(order, spec.train.batch_size):
-            mine, share = _share(batch, team.rank, team.size)
-            inputs, targets = self._train.take(mine)
+        for batch, (_, share), (inputs, targets) in zip(parts, shares, examples, strict=True):
             loss = functional.cross_entropy(self._model(inputs), targets)
             # Gradients are averaged over processes; this makes that average the mean over the whole batch.
             accelerator.backward(loss if share * team.size == 1 else loss * (share * team.size))

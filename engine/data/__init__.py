@@ -8,13 +8,20 @@ from typing import Any
 from ...store import did_you_mean, inert
 from .arrays import ArraysSpec
 from .base import DataSpec
+from .cifar import Cifar10Spec, Cifar100Spec
 from .digits import DigitsSpec
+from .folders import ImageFolderSpec
+from .imagenet import ImageNetSpec
 from .mnist import FashionMnistSpec, MnistSpec
 
 DATA: dict[str, type[DataSpec]] = {
     "digits": DigitsSpec,
     "mnist": MnistSpec,
     "fashion-mnist": FashionMnistSpec,
+    "cifar10": Cifar10Spec,
+    "cifar100": Cifar100Spec,
+    "imagenet": ImageNetSpec,
+    "image-folder": ImageFolderSpec,
     "arrays": ArraysSpec,
 }
 
@@ -29,4 +36,16 @@ def data_spec(value: Any) -> Any:
     return DATA[name].model_validate(value)
 
 
-__all__ = ["DATA", "ArraysSpec", "DataSpec", "DigitsSpec", "FashionMnistSpec", "MnistSpec", "data_spec"]
+__all__ = [
+    "DATA",
+    "ArraysSpec",
+    "Cifar10Spec",
+    "Cifar100Spec",
+    "DataSpec",
+    "DigitsSpec",
+    "FashionMnistSpec",
+    "ImageFolderSpec",
+    "ImageNetSpec",
+    "MnistSpec",
+    "data_spec",
+]
