@@ -90,43 +90,29 @@ class _Jobs:
 
 
 class Decoder:
-    """Decodes jobs in order, some of them ahead. Its workers stay until it is dropped."""
+    """Decodes jobs in order, some of them ahead. Its workers stay until it is closed or dropped."""
 
     def __init__(
         self, files: ImageFiles, augment: Augment, keeping: Keeping, *, pin: bool = False, count: bool = False
     ):
         """`pin`: into memory that a GPU copies from. `count`: no pixels but int64[256], how often each value occurs."""
+        self._decoding, self._pin = _Decoding(files, augment, count), pin
+        self._workers = workers_for(files, keeping)
         self._jobs = _Jobs()
-        workers = workers_for(files, keeping)
-        # Not forks of this process: they would hold the lock on its run for a while if it were killed, and a process
-        # that has threads or a GPU must not fork.
-        context = multiprocessing.get_context("forkserver") if workers else None
-        if context is not None:
-            context.set_forkserver_preload([__name__])
-        self._loader: DataLoader[Any] = DataLoader(
-            _Decoding(files, augment, count),
-            sampler=self._jobs,
-            batch_size=None,
-            num_workers=workers,
-            multiprocessing_context=context,
-            prefetch_factor=_AHEAD if workers else None,
-            persistent_workers=workers > 0,
-            pin_memory=pin,
-            generator=torch.Generator(),  # the seed that it hands to its workers is not drawn from the run's numbers
-        )
+        self._loader: DataLoader[Any] | None = None
+        self._running: Iterator[Any] | None = None
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Tensor]:
-        """uint8[k, channels, height, width] of each job, in their order.
+        """uint8[k, channels, height, width] of each job, in their order; one run at a time.
 
         Raises DataError for an image that cannot be decoded, RunFailedError when a worker has died.
         """
         self._jobs.now = jobs
-        found = iter(self._loader)
-        while True:
+        self._loader = self._loader or self._start()
+        self._running = iter(self._loader)
+        for _ in jobs:
             try:
-                done = next(found)
-            except StopIteration:
-                return
+                done = next(self._running)
             except RuntimeError as error:
                 if "DataLoader worker" not in str(error):
                     raise
@@ -135,8 +121,31 @@ class Decoder:
                     "(/dev/shm). Try fewer with --set data.workers=1, or none with 0."
                 ) from error
             if isinstance(done, _Broken):
+                self.close()
                 raise DataError(done.message)
             yield done
+
+    def close(self) -> None:
+        """End the workers now. Left to the garbage collector, they are waited for in vain; a later run starts anew."""
+        self._running = self._loader = None
+
+    def _start(self) -> DataLoader[Any]:
+        # Not forks of this process: they would hold the lock on its run for a while if it were killed, and a process
+        # that has threads or a GPU must not fork.
+        context = multiprocessing.get_context("forkserver") if self._workers else None
+        if context is not None:
+            context.set_forkserver_preload([__name__])
+        return DataLoader(
+            self._decoding,
+            sampler=self._jobs,
+            batch_size=None,
+            num_workers=self._workers,
+            multiprocessing_context=context,
+            prefetch_factor=_AHEAD if self._workers else None,
+            persistent_workers=self._workers > 0,
+            pin_memory=self._pin,
+            generator=torch.Generator(),  # the seed that it hands to its workers is not drawn from the run's numbers
+        )
 
 
 def workers_for(files: ImageFiles, keeping: Keeping) -> int:
@@ -163,7 +172,7 @@ def read(files: ImageFiles, keeping: Keeping) -> np.ndarray:
     if files.array is None:
         out = np.empty(files.shape, dtype=np.uint8)
         done = 0
-        for part in Decoder(files, Augment(), keeping).run(spans(0, len(files), files.shape[1:])):
+        for part in _pass(files, keeping):
             out[done : done + len(part)] = part.numpy()
             done += len(part)
         files.array = out
@@ -180,7 +189,13 @@ def grey_levels(files: ImageFiles, keeping: Keeping) -> np.ndarray:
     """int64[256]: how many of all pixels have each value. Keeps what it decodes where that fits. Raises DataError."""
     if fits(files, keeping):
         return levels_of(read(files, keeping))
-    counts = np.zeros(256, dtype=np.int64)
-    for part in Decoder(files, Augment(), keeping, count=True).run(spans(0, len(files), files.shape[1:])):
-        counts += part.numpy()
-    return counts
+    return sum((part.numpy() for part in _pass(files, keeping, count=True)), np.zeros(256, dtype=np.int64))
+
+
+def _pass(files: ImageFiles, keeping: Keeping, *, count: bool = False) -> Iterator[Tensor]:
+    """Once through all of `files`, in order."""
+    decoder = Decoder(files, Augment(), keeping, count=count)
+    try:
+        yield from decoder.run(spans(0, len(files), files.shape[1:]))
+    finally:
+        decoder.close()

@@ -223,7 +223,7 @@ def test_what_is_not_there_is_said(tmp_path: Path):
         load(root)
     with pytest.raises(DataNotFoundError, match=r"d/eval \(data\.test\)"):
         load(root, test="eval")
-    with pytest.raises(DataError, match="smaller than data.size = 13"):
+    with pytest.raises(DataError, match=r"smaller than data\.size = 13"):
         load(image_folder(tmp_path / "e"), size=13)
     with pytest.raises(DataError, match="random crop of the whole image"):
         load(tmp_path / "e", augment="crop")
