@@ -7,6 +7,7 @@ decoded again whenever they are needed (:mod:`.streaming`).  A batch is the same
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from copy import copy
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -172,7 +173,8 @@ class Resident(Examples):
 def training_examples(data: DataSet, device: torch.device, only: np.ndarray | None = None) -> Examples:
     """The training examples, normalised by the mean and standard deviation of all training pixels.
 
-    `only`: those at these indices, int64[k]; others are not even decoded.  Raises DataError.
+    `only`: those at these indices, int64[k]; others are not even decoded.  They are looked at again and again (once for
+    every cell), so that they are kept in memory if they fit at all, whatever data.memory says.  Raises DataError.
     """
     if not len(data.train_inputs):
         raise DataError("these data have no training half (data.train is ''): nothing can be trained on them.")
@@ -180,6 +182,7 @@ def training_examples(data: DataSet, device: torch.device, only: np.ndarray | No
     if only is not None:
         inputs = inputs.only(only) if isinstance(inputs, ImageFiles) else inputs[only]
         targets = targets[only]
+        data = replace(data, norms=data.mean_std, keeping=replace(data.keeping, memory=None))
     found = _examples(data, "training", inputs, targets, data.augment, device)
     if isinstance(inputs, ImageFiles) and device.type != "cpu":
         inputs.array = None  # it is on the device now, and large

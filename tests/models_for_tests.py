@@ -171,3 +171,16 @@ class Attending(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x.squeeze(1)
         return self.fc(self.a(x, x, x)[0].flatten(1))
+
+
+def images(side: int, channels: int = 3, classes: int = 3, norm: bool = True) -> nn.Module:
+    """A small convolutional network for images."""
+    return nn.Sequential(
+        nn.Conv2d(channels, 6, 3, padding=1),
+        nn.BatchNorm2d(6) if norm else nn.Identity(),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(6, 6, 3, padding=1, stride=2),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Linear(6 * ((side + 1) // 2) ** 2, classes),
+    )
