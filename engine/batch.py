@@ -10,7 +10,7 @@ from typing import Any
 from ..store import Cell, LyrxError, Probe, Run, Store, change_settings, inert
 from .distances import commit_distances
 from .errors import RunConflictError, RunFailedError, SpecError
-from .events import LayerFellBack, Observer, PictureSharpened, ProbeOpened, RunClosed, RunOpened
+from .events import DataStreamed, LayerFellBack, Observer, PictureSharpened, ProbeOpened, RunClosed, RunOpened
 from .forwards import Fallback
 from .prepare import Prepared, prepare, probe_of, refuse_conflict
 from .session import Session
@@ -29,7 +29,7 @@ def run_batch(specs: Sequence[Spec], store_path: Path, *, fresh: bool, observer:
     if len(devices) > 1:
         raise SpecError(f"specs of one call must compute on one device; run.device is {' and '.join(devices)}.")
     with _team(specs[0].run.device) as team, contextlib.ExitStack() as ending:
-        prepared = [prepare(spec, _kept_files(store_path, spec, fresh)) for spec in specs]
+        prepared = [prepare(spec, _before(store_path, spec, fresh)) for spec in specs]
         _check_names(prepared)
         if Store.something_at(store_path):
             _check_store(Store.open(store_path), prepared, fresh)
@@ -207,6 +207,8 @@ def carry_out_plan(
     start = time.perf_counter()
     sharing = Shared(team) if team and team.size > 1 else Alone()
     with Session(run, probe, prepared.spec, prepared.data, fell_back, sharing) as session:
+        if session.note:
+            observer(DataStreamed(run.name, session.note))
         looks = session.measure(todo, on_error=lambda cell, error: damaged.append(error))
         for number, look in enumerate(looks, start=1):
             observer(
@@ -230,19 +232,17 @@ def carry_out_plan(
     return damaged
 
 
-def _kept_files(store_path: Path, spec: Spec, fresh: bool) -> Mapping[str, bytes]:
-    """What a run that is there already has kept of its data."""
+def _before(store_path: Path, spec: Spec, fresh: bool) -> Run | None:
+    """The run of this spec, if it is there already."""
     if fresh or not Store.something_at(store_path):
-        return {}
+        return None
     store = Store.open(store_path)
-    return store.run(spec.run.name).files if spec.run.name in store else {}
+    return store.run(spec.run.name) if spec.run.name in store else None
 
 
 def _is_trained(store_path: Path, prepared: Prepared, fresh: bool) -> bool:
-    if fresh or not Store.something_at(store_path):
-        return False
-    store, name = Store.open(store_path), prepared.spec.run.name
-    return name in store and store.run(name).trained
+    run = _before(store_path, prepared.spec, fresh)
+    return run is not None and run.trained
 
 
 def _check_store(store: Store, prepared: Sequence[Prepared], fresh: bool) -> None:

@@ -87,6 +87,14 @@ class LayerFellBack:
 
 
 @dataclass(frozen=True)
+class DataStreamed:
+    """Examples do not fit into memory; `note` says which, and what that means."""
+
+    run: str
+    note: str
+
+
+@dataclass(frozen=True)
 class RunClosed:
     """Everything the spec asks for is in the store. `worked` is False when it was there already."""
 
@@ -96,5 +104,14 @@ class RunClosed:
     seconds: float
 
 
-Event = RunOpened | TrainProgress | EpochCommitted | ProbeOpened | PictureSharpened | LayerFellBack | RunClosed
+Event = (
+    RunOpened
+    | TrainProgress
+    | EpochCommitted
+    | ProbeOpened
+    | PictureSharpened
+    | LayerFellBack
+    | DataStreamed
+    | RunClosed
+)
 Observer = Callable[[Event], None]

@@ -16,7 +16,7 @@ from .building import build_model
 from .data.base import DataSet
 from .device import choose_device
 from .errors import ModelError, RunConflictError
-from .examples import example_of
+from .examples import first_inputs
 from .layers import Layers, find_layers
 from .optimisers import make_optimiser
 from .seeds import derive
@@ -43,18 +43,19 @@ class Prepared:
     probe: ProbeInfo
 
 
-def prepare(spec: Spec, files: Mapping[str, bytes] | None = None) -> Prepared:
-    """Load the data, build the network once, find its layers. `files` are those that its run has kept, if it is there.
+def prepare(spec: Spec, before: Run | None = None) -> Prepared:
+    """Load the data, build the network once, find its layers.
 
-    Raises SpecError, NameTooLongError, DeviceError, DataNotFoundError, DataError, ModelError, LayerError.
+    `before`: the run of this spec that is there already; what it knows and keeps of its data need not be found out
+    again.  Raises SpecError, NameTooLongError, DeviceError, DataNotFoundError, DataError, ModelError, LayerError.
     """
     folder_name(spec.run.name)
     choose_device(spec.run.device)
-    data = spec.data.load_again(files or {})
+    data = spec.data.load_again(before) if before else spec.data.load()
     model = build_model(spec.model, data.shape, data.classes, derive(spec.run.seed, "init"))
     tensors = _described(spec, model)
     # Two examples: BatchNorm cannot process one in training, and some networks treat one apart.
-    example = example_of(data)
+    example = first_inputs(data, 2)
     probe = spec.probe
     layers = find_layers(
         model, tensors, example, probe.granularity, probe.patterns, only=probe.layers, joint=probe.joint
@@ -109,7 +110,7 @@ def probe_of(run: Run, overrides: Mapping[str, Any]) -> Prepared:
             f"run '{inert(run.name)}' is not trained: its final checkpoint {run.checkpoints.final} is not in the "
             "store. Finish it with `lyrx batch`."
         )
-    prepared = prepare(stored_spec(run.info.spec, run.name, overrides), run.files)
+    prepared = prepare(stored_spec(run.info.spec, run.name, overrides), run)
     refuse_conflict(run, prepared)
     return prepared
 
@@ -118,7 +119,9 @@ def refuse_conflict(run: Run, prepared: Prepared) -> None:
     """Raise RunConflictError if `prepared` cannot go on with the existing `run`; other probe settings are none."""
     sections = ("run", "model", "data", "train")
     name = inert(run.name)
-    differing = differences(identity(dict(run.info.spec), sections), identity(prepared.run.spec, sections))  # type: ignore[arg-type]
+    # With every default written out: an older lyrx did not know all keys.
+    stored = stored_spec(run.info.spec, run.name, {}).resolved()
+    differing = differences(identity(stored, sections), identity(dict(prepared.run.spec), sections))
     if differing:
         raise RunConflictError(
             f"a run '{name}' with another spec is in the store already. They differ in "

@@ -85,12 +85,13 @@ class Session:
         spec = spec or stored_spec(run.info.spec, run.name, {})
         self.run, self.probe = run, probe
         self.device = choose_device(spec.run.device)
-        data = data or spec.data.load_again(run.files)
+        data = data or spec.data.load_again(run)
         if data.fingerprint != run.info.data_facts.get("fingerprint"):
             raise RunConflictError(
                 f"run '{run.name}' was made from other data than the data set '{spec.data.name}' holds now. "
                 "Put the old data back, or make the run anew with --fresh."
             )
+        data = data.knowing(run.info.data_facts)
         # What the probe was made with, whatever the run's spec says of probing by now.
         self.settings = ProbeSection.model_validate(dict(probe.info.settings))
         seed, shape, classes = spec.run.seed, data.shape, data.classes
@@ -131,11 +132,12 @@ class Session:
         self._residents = Residents(self.forwards.swap, self.device, self.settings.memory_bytes)
         renormer = None
         if self.settings.norm_statistics == "reestimated":
-            training, settings = training_examples(data, self.device), self.settings
-            batches = norm_batches(spec.run.seed, len(training), settings.norm_batches, spec.train.batch_size)
-            renormer = Renormer(
-                self.forwards, lambda indices: Arguments((training.take(indices.to(self.device))[0],)), batches
-            )
+            count, size = self.settings.norm_batches, spec.train.batch_size
+            chosen = norm_batches(spec.run.seed, len(data.train_inputs), count, size)
+            # Only these are kept, or decoded; from here on they go by their places among themselves.
+            training = training_examples(data, self.device, only=torch.cat(chosen).numpy())
+            batches = torch.arange(len(training)).split([len(batch) for batch in chosen])
+            renormer = Renormer(self.forwards, lambda places: Arguments((training.take(places)[0],)), batches)
         network = Row(_NETWORK, tuple(self.run.checkpoints.tensors))
         self._cells = Cells(self.probe.info, rows, self._interventions, self._residents, renormer, network)
         self._baseline = self._known_baseline() if self._stored else self._new_baseline()
@@ -149,6 +151,11 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def note(self) -> str:
+        """What a user should know of how the examples are kept; '' when they are in memory."""
+        return self._batches.note
 
     @property
     def examples(self) -> int:

@@ -6,7 +6,6 @@ run: they say where and how to compute, not what.
 """
 
 import math
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,9 +18,10 @@ from pydantic import (
     model_validator,
 )
 
-from ..store import REINITIALISE, RERANDOMISE, Column, ColumnError, inert
+from ..store import REINITIALISE, RERANDOMISE, Column, ColumnError
 from .data import DataSpec, data_spec
 from .models import ModelSpec, model_spec
+from .sizes import checked_size, size_in_bytes
 
 PAPER_CHECKPOINTS = (0, 1, 2, 3, 8, 20, 40, 90)
 
@@ -189,11 +189,7 @@ class ProbeSection(Section):
     @field_validator("memory")
     @classmethod
     def _size(cls, value: str | None) -> str | None:
-        if value is not None and not _bytes(value):
-            raise ValueError(
-                f"'{inert(value)}' is no size; write a number above 0 and one of {', '.join(UNITS)}, such as '8GiB'"
-            )
-        return value
+        return checked_size(value)
 
     @model_validator(mode="after")
     def _check(self) -> "ProbeSection":
@@ -212,17 +208,7 @@ class ProbeSection(Section):
     @property
     def memory_bytes(self) -> int | None:
         """`memory` in bytes, None where nothing is asked for."""
-        return None if self.memory is None else _bytes(self.memory)
-
-
-UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9}
-
-
-def _bytes(text: str) -> int:
-    """The size that `text` names, 0 if it names none."""
-    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([A-Za-z]+)", text)
-    units = {unit.lower(): size for unit, size in UNITS.items()}
-    return int(float(found[1]) * units.get(found[2].lower(), 0)) if found else 0
+        return None if self.memory is None else size_in_bytes(self.memory)
 
 
 class Spec(BaseModel):
@@ -284,7 +270,7 @@ class Spec(BaseModel):
 # how long it looks, and where robust ends: that changes which cells are finished, not what a number means.
 NOT_IDENTITY = {
     "run": {"name", "device"},
-    "data": {"root", "download"},
+    "data": {"root", "download", "memory", "workers"},
     "probe": {"batch_size", "memory", "evaluator", "exact", "tolerance"},
 }
 
@@ -302,6 +288,7 @@ LATER = {
         "channels_last": False,
         "compile": False,
     },
+    "data": {"augment": "none", "pad": None, "size": None, "mean": None, "std": None},
 }
 
 

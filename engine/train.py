@@ -19,7 +19,7 @@ from .building import build_model, seed_all
 from .data.base import DataSet
 from .device import deterministic
 from .errors import RunFailedError
-from .events import EpochCommitted, Observer, TrainProgress
+from .events import DataStreamed, EpochCommitted, Observer, TrainProgress
 from .examples import Examples, held_out_examples, training_examples
 from .optimisers import make_optimiser, restore, set_lr, state_of
 from .seeds import derive
@@ -45,6 +45,8 @@ class Trainer:
         self._tensors: dict[str, TensorInfo] = run.checkpoints.tensors
         self._train = training_examples(data, team.device)
         self._test = held_out_examples(data, team.device)
+        for note in filter(None, (self._train.note, self._test.note)):
+            observer(DataStreamed(run.name, note))
         self._task = TASKS[data.task]
         # The network without what compiling or a distributed run wrap around it: its weights are the ones kept.
         self._plain = build_model(spec.model, data.shape, data.classes, derive(spec.run.seed, "init")).to(team.device)
@@ -97,22 +99,23 @@ class Trainer:
         spec, team, train = self._spec, self._team, self._spec.train
         # Dropout and the like: each process draws its own, the same again when the epoch is done again.
         seed_all(derive(spec.run.seed, "epoch", epoch, team.rank))
-        order = epoch_order(spec.run.seed, epoch, len(self._train)).to(team.device)
-        steps = batches(order, train.batch_size)
+        steps = batches(epoch_order(spec.run.seed, epoch, len(self._train)), train.batch_size)
+        parts = [_parts(batch, team.rank, team.size, train.accumulate) for batch in steps]
+        # The same variation of an example whatever process it falls to.
+        varied = derive(spec.run.seed, "augment", epoch)
+        examples = self._train.epoch([part for of_step in parts for part, _ in of_step], varied)
         self._model.train()
         total = torch.zeros((), dtype=torch.float64, device=team.device)
         told = time.perf_counter()
         seen, lr = 0, 0.0
-        for index, batch in enumerate(steps):
+        for index, (batch, of_step) in enumerate(zip(steps, parts, strict=True)):
             if not index or train.lr_varies:
                 lr = train.lr_at((epoch - 1) * len(steps) + index, len(steps))
                 set_lr(self._optimiser, lr)
-            mine, share = _share(batch, team.rank, team.size)
-            parts = [part for part in mine.tensor_split(train.accumulate) if len(part)]
-            for part in parts:
-                weight = share * len(part) / len(mine)
-                with self._apart(part is not parts[-1]):
-                    loss = self._loss(part)
+            for number, (_, weight) in enumerate(of_step, start=1):
+                inputs, targets = next(examples)
+                with self._apart(number < len(of_step)):
+                    loss = self._loss(inputs, targets)
                     # Gradients are averaged over processes; this makes that average the mean over the whole batch.
                     scaled = loss if weight * team.size == 1 else loss * (weight * team.size)
                     self._precision.backward(scaled)
@@ -123,11 +126,10 @@ class Trainer:
             now = time.perf_counter()
             if now - told > _TELL_EVERY:
                 told = now
-                self._observer(TrainProgress(self._run.name, epoch, train.epochs, seen / len(order)))
-        return float(team.accelerator.reduce(total, reduction="sum")) / len(order), lr  # type: ignore[arg-type]
+                self._observer(TrainProgress(self._run.name, epoch, train.epochs, seen / len(self._train)))
+        return float(team.accelerator.reduce(total, reduction="sum")) / len(self._train), lr  # type: ignore[arg-type]
 
-    def _loss(self, indices: Tensor) -> Tensor:
-        inputs, targets = self._train.take(indices)
+    def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         if self._spec.train.channels_last and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         with self._precision.active():
@@ -187,6 +189,12 @@ def _share(batch: Tensor, rank: int, size: int) -> tuple[Tensor, float]:
         return batch, 1.0
     mine = batch.tensor_split(size)[rank]
     return (mine, len(mine) / len(batch)) if len(mine) else (batch[:1], 0.0)
+
+
+def _parts(batch: Tensor, rank: int, size: int, count: int) -> list[tuple[Tensor, float]]:
+    """This process's part of a batch in `count` parts or fewer, each with the share of the batch that it is."""
+    mine, share = _share(batch, rank, size)
+    return [(part, share * len(part) / len(mine)) for part in mine.tensor_split(count) if len(part)]
 
 
 @torch.no_grad()

@@ -106,6 +106,8 @@ class Lines:
                 return self._sharpened(event)
             case "LayerFellBack":
                 return self._fallbacks.text(event)
+            case "DataStreamed":
+                return event.note
             case "RunClosed":
                 return f"complete, {event.seconds:.1f} s" if event.worked else "complete already, nothing to do"
         return None
@@ -174,6 +176,8 @@ class Bars:
             case "LayerFellBack":
                 if text := self._fallbacks.text(event):
                     self._say(event.run, escape(inert(text)))
+            case "DataStreamed":
+                self._say(event.run, escape(inert(event.note)))
             case "RunClosed":
                 self._end()
                 done = f"complete in {event.seconds:.1f} s" if event.worked else "complete already, nothing to do"

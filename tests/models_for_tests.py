@@ -186,3 +186,16 @@ class Causal(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         x = nn.functional.pad(self.embedding(tokens).transpose(1, 2), (1, 0))
         return self.head(self.norm(torch.relu(self.mix(x).transpose(1, 2))))
+
+
+def images(side: int, channels: int = 3, classes: int = 3, norm: bool = True) -> nn.Module:
+    """A small convolutional network for images."""
+    return nn.Sequential(
+        nn.Conv2d(channels, 6, 3, padding=1),
+        nn.BatchNorm2d(6) if norm else nn.Identity(),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(6, 6, 3, padding=1, stride=2),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Linear(6 * ((side + 1) // 2) ** 2, classes),
+    )

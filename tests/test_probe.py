@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from lyrx.engine.building import build_model
+from lyrx.engine.data.base import DataSet
 from lyrx.engine.errors import CancelledError, RestoreError, RunConflictError, RunFailedError
-from lyrx.engine.examples import Examples
+from lyrx.engine.examples import Normal, Resident
 from lyrx.engine.seeds import derive
 from lyrx.engine.session import Session
 from lyrx.engine.specfile import make_spec
@@ -296,9 +297,10 @@ def test_bfloat16_weights_are_probed(tmp_path: Path):
 def test_inputs_kept_as_they_are_read_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch):
     data = arrays(0)
     device = torch.device("cpu")
-    ready = Examples(data["train_inputs"], data["train_targets"], 100.0, 50.0, device)
+    normal = Normal(DataSet(*data.values(), classes=3, norms=(100.0, 50.0)))
+    ready = Resident(data["train_inputs"], data["train_targets"], normal, device)
     monkeypatch.setattr("lyrx.engine.examples.RESIDENT_FLOAT_BYTES", 0)
-    late = Examples(data["train_inputs"], data["train_targets"], 100.0, 50.0, device)
+    late = Resident(data["train_inputs"], data["train_targets"], normal, device)
     indices = torch.tensor([5, 3, 60])
     for a, b in zip(ready.take(indices), late.take(indices), strict=True):
         assert torch.equal(a, b)

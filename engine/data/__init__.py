@@ -8,7 +8,10 @@ from typing import Any
 from ...store import did_you_mean, inert
 from .arrays import ArraysSpec
 from .base import DataSpec
+from .cifar import Cifar10Spec, Cifar100Spec
 from .digits import DigitsSpec
+from .folders import ImageFolderSpec
+from .imagenet import ImageNetSpec
 from .mnist import FashionMnistSpec, MnistSpec
 from .text import Lm1bSpec, TextSpec
 
@@ -16,6 +19,10 @@ DATA: dict[str, type[DataSpec]] = {
     "digits": DigitsSpec,
     "mnist": MnistSpec,
     "fashion-mnist": FashionMnistSpec,
+    "cifar10": Cifar10Spec,
+    "cifar100": Cifar100Spec,
+    "imagenet": ImageNetSpec,
+    "image-folder": ImageFolderSpec,
     "arrays": ArraysSpec,
     "text": TextSpec,
     "lm1b": Lm1bSpec,
@@ -35,9 +42,13 @@ def data_spec(value: Any) -> Any:
 __all__ = [
     "DATA",
     "ArraysSpec",
+    "Cifar10Spec",
+    "Cifar100Spec",
     "DataSpec",
     "DigitsSpec",
     "FashionMnistSpec",
+    "ImageFolderSpec",
+    "ImageNetSpec",
     "Lm1bSpec",
     "MnistSpec",
     "TextSpec",

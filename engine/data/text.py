@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from ...store import inert
+from ...store import Run, inert
 from ..errors import DataError, DataNotFoundError
 from .base import DataSet, DataSpec, full_path
 from .lines import Lines, found_files, split_lines
@@ -53,9 +53,12 @@ class TextSpec(DataSpec):
 
     def load(self) -> DataSet:
         """Raises DataNotFoundError, DataError; trains the tokenizer if the cache has none for this text."""
-        return self.load_again({})
+        return self._cut({})
 
-    def load_again(self, files: Mapping[str, bytes]) -> DataSet:
+    def load_again(self, run: Run) -> DataSet:
+        return self._cut(run.files)
+
+    def _cut(self, files: Mapping[str, bytes]) -> DataSet:
         train, test = self._halves()
         text = digest(train, test)
         model = files.get(TOKENIZER) or cached_tokens.model(
@@ -130,10 +133,9 @@ class TokenSet(DataSet):
         arrays = [array for tokens in (train, test) for array in _sequences(tokens, length)]
         return cls(*arrays, classes=vocabulary, task="language", files={TOKENIZER: model}, text=text)
 
-    @cached_property
-    def mean_std(self) -> tuple[float, float]:
-        """Pieces are not normalised."""
-        return 0.0, 1.0
+    def knowing(self, facts: Mapping[str, Any]) -> "TokenSet":
+        """Itself: nothing of it is costly to find out."""
+        return self
 
     @cached_property
     def fingerprint(self) -> str:

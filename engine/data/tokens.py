@@ -2,15 +2,12 @@
 
 import hashlib
 import itertools
-import os
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .cache import cache_folder
+from ..cache import alone, cache_folder, is_whole, keep
 from .lines import Lines
 from .tokenizer import Tokenizer
 
@@ -51,20 +48,22 @@ class TokenCache:
     def model(self, key: str, make: Callable[[], bytes]) -> bytes:
         """The tokenizer made by `make`, from the cache where it is there."""
         path = cache_folder() / "tokenizers" / f"{digest(key)}.model"
-        if not _is_whole(path):
+        with alone(path):  # of several processes one trains it, and the others wait
+            if is_whole(path):
+                return path.read_bytes()
             model = make()
-            _keep(path, lambda file: file.write(model))
-            return model
-        return path.read_bytes()
+            keep(path, lambda file: file.write(model))
+        return model
 
     def array(self, lines: Lines, model: bytes, tokenizer: Tokenizer) -> np.ndarray:
         """The pieces of `lines`, int32[tokens]: read through the memory map where the cache has them."""
         path = cache_folder() / "tokens" / f"{digest(lines, model)}.npy"
-        if not _is_whole(path):
-            parts = [tokenizer.encode(part) for part in _chunks(lines)]
-            tokens = np.concatenate(parts) if parts else np.zeros(0, np.int32)
-            if not _keep(path, lambda file: np.save(file, tokens)):
-                return tokens
+        with alone(path):
+            if not is_whole(path):
+                parts = [tokenizer.encode(part) for part in _chunks(lines)]
+                tokens = np.concatenate(parts) if parts else np.zeros(0, np.int32)
+                if not keep(path, lambda file: np.save(file, tokens)):
+                    return tokens
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
@@ -75,31 +74,3 @@ def _chunks(lines: Lines):
     rest = iter(lines)
     while part := list(itertools.islice(rest, _LINES)):
         yield part
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether the file is there, as it was kept."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == _hash_of(path).read_text()
-    except (OSError, UnicodeDecodeError):
-        return False
-
-
-def _keep(path: Path, write: Callable[[Any], Any]) -> bool:
-    """Keep what `write` writes into a file, whole or not at all; returns whether it could be kept."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
-            write(file)
-        with open(file.name, "rb") as written:
-            found = hashlib.file_digest(written, "sha256").hexdigest()
-        os.replace(file.name, path)
-        _hash_of(path).write_text(found)
-    except OSError:
-        return False
-    return True
-
-
-def _hash_of(path: Path) -> Path:
-    return path.with_suffix(".sha256")
