@@ -1,6 +1,7 @@
 """`lyrx batch`: specs carried out to their end, from where they stopped."""
 
 import contextlib
+import math
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 from ..store import Cell, LyrxError, Probe, Run, Store, change_settings, inert
 from .distances import commit_distances
 from .errors import RunConflictError, RunFailedError, SpecError
-from .events import LayerFellBack, Observer, PictureSharpened, ProbeOpened, RunClosed, RunOpened
+from .events import LayerFellBack, Observer, PictureSharpened, ProbeOpened, RunClosed, RunOpened, WeightsRead
 from .forwards import Fallback
 from .prepare import Prepared, prepare, probe_of, refuse_conflict
 from .session import Session
@@ -29,7 +30,7 @@ def run_batch(specs: Sequence[Spec], store_path: Path, *, fresh: bool, observer:
     if len(devices) > 1:
         raise SpecError(f"specs of one call must compute on one device; run.device is {' and '.join(devices)}.")
     with _team(specs[0].run.device) as team, contextlib.ExitStack() as ending:
-        prepared = [prepare(spec) for spec in specs]
+        prepared = [prepare(spec, None if fresh else _existing(store_path, spec.run.name)) for spec in specs]
         _check_names(prepared)
         if Store.something_at(store_path):
             _check_store(Store.open(store_path), prepared, fresh)
@@ -144,14 +145,22 @@ class _Job:
                 self._prepared.probe.skipped,
             )
         )
+        if created and (start := info.origins.get("start")):
+            told = start["file"], tuple(start["absent"]), tuple(start["notes"])
+            self._observer(WeightsRead(run.name, "start", *told, math.nan))
         return run
 
     def _train(self, run: Run) -> None:
+        from .importing import import_checkpoints
         from .train import Trainer
 
         assert self._team is not None
         self._worked = True
-        Trainer(run, self._prepared.spec, self._prepared.data, self._team, self._observer).train()
+        spec, data = self._prepared.spec, self._prepared.data
+        if spec.train.imported:
+            import_checkpoints(run, spec, data, self._team, self._observer)
+        else:
+            Trainer(run, spec, data, self._team, self._observer).train()
 
 
 def _probed(run: Run, prepared: Prepared, observer: Observer, team: Team | None) -> tuple[Probe, bool]:
@@ -229,10 +238,16 @@ def carry_out_plan(
 
 
 def _is_trained(store_path: Path, prepared: Prepared, fresh: bool) -> bool:
-    if fresh or not Store.something_at(store_path):
-        return False
-    store, name = Store.open(store_path), prepared.spec.run.name
-    return name in store and store.run(name).trained
+    run = None if fresh else _existing(store_path, prepared.spec.run.name)
+    return run is not None and run.trained
+
+
+def _existing(store_path: Path, name: str) -> Run | None:
+    """The run of this name, if there is one."""
+    if not Store.something_at(store_path):
+        return None
+    store = Store.open(store_path)
+    return store.run(name) if name in store else None
 
 
 def _check_store(store: Store, prepared: Sequence[Prepared], fresh: bool) -> None:

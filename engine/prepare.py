@@ -13,9 +13,11 @@ from ..store import NotCommittedError, ProbeInfo, Run, RunInfo, TensorInfo, iner
 from ..store.files import canonical, sha256
 from ..store.layout import folder_name
 from .building import build_model
+from .checkpoint_files import unavailable
 from .data.base import DataSet
 from .device import choose_device
 from .errors import ModelError, RunConflictError
+from .importing import origins_of
 from .layers import Layers, find_layers
 from .seeds import derive
 from .spec import Spec, differences, identity
@@ -39,10 +41,11 @@ class Prepared:
     probe: ProbeInfo
 
 
-def prepare(spec: Spec) -> Prepared:
+def prepare(spec: Spec, run: Run | None = None) -> Prepared:
     """Load the data, build the network once, find its layers.
 
-    Raises NameTooLongError, DeviceError, DataNotFoundError, DataError, ModelError, LayerError.
+    `run`: the one that the store has of it already.  Once it is trained, files of weights are not read again.
+    Raises NameTooLongError, DeviceError, DataNotFoundError, DataError, ModelError, LayerError, SpecError.
     """
     folder_name(spec.run.name)
     choose_device(spec.run.device)
@@ -59,8 +62,11 @@ def prepare(spec: Spec) -> Prepared:
     _check_output(spec, model, example, data.classes)
     resolved = spec.resolved()
     facts = data.facts()
-    fingerprint = _hash(identity(resolved, ("run", "model", "data", "train")), facts["fingerprint"], TRAINING_VERSION)
-    run = RunInfo(
+    origins = run.info.origins if run is not None and run.trained else origins_of(spec, model)
+    hashes = [{name: origin["sha256"] for name, origin in origins.items()}] if origins else []
+    sections = ("run", "model", "data", "train")
+    fingerprint = _hash(identity(resolved, sections), facts["fingerprint"], TRAINING_VERSION, *hashes)
+    made = RunInfo(
         name=spec.run.name,
         model=spec.model.name,
         data=spec.data.name,
@@ -72,12 +78,13 @@ def prepare(spec: Spec) -> Prepared:
         data_facts=facts,
         versions=versions() | spec.model.source(),
         created=time.time(),
+        origins=origins,
     )
-    return Prepared(spec, data, run, probe_info(spec, layers, fingerprint))
+    return Prepared(spec, data, made, probe_info(spec, layers, fingerprint, origins))
 
 
-def probe_info(spec: Spec, layers: Layers, run_fingerprint: str) -> ProbeInfo:
-    """The probe that a spec asks for, of the run with this fingerprint."""
+def probe_info(spec: Spec, layers: Layers, run_fingerprint: str, origins: Mapping[str, Any]) -> ProbeInfo:
+    """The probe that a spec asks for, of the run with this fingerprint, whose weights came from `origins`."""
     settings, columns = spec.resolved()["probe"], spec.columns()
     # Columns count as what they are, however they were asked for; the other settings as they are written.
     identifying = identity({"probe": settings}, ("probe",))["probe"]
@@ -91,6 +98,7 @@ def probe_info(spec: Spec, layers: Layers, run_fingerprint: str) -> ProbeInfo:
         settings=settings,
         skipped=layers.skipped,
         created=time.time(),
+        unavailable=unavailable(layers.rows, columns, origins),
     )
 
 
@@ -105,7 +113,7 @@ def probe_of(run: Run, overrides: Mapping[str, Any]) -> Prepared:
             f"run '{inert(run.name)}' is not trained: its final checkpoint {run.checkpoints.final} is not in the "
             "store. Finish it with `lyrx batch`."
         )
-    prepared = prepare(stored_spec(run.info.spec, run.name, overrides))
+    prepared = prepare(stored_spec(run.info.spec, run.name, overrides), run)
     refuse_conflict(run, prepared)
     return prepared
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..store import EpochMetrics, ResumeState, Run, TensorInfo
-from .building import build_model, seed_all
+from .building import seed_all, starting_model
 from .data.base import DataSet
 from .device import deterministic
 from .errors import RunFailedError
@@ -41,7 +41,7 @@ class Trainer:
         self._tensors: dict[str, TensorInfo] = run.checkpoints.tensors
         self._train = training_examples(data, team.device)
         self._test = held_out_examples(data, team.device)
-        model = build_model(spec.model, data.shape, data.classes, derive(spec.run.seed, "init"))
+        model = starting_model(spec, data)
         self._optimiser = make_optimiser(spec.train, model.parameters())
         self._model: nn.Module
         self._model, self._optimiser = team.accelerator.prepare(model, self._optimiser)

@@ -40,6 +40,8 @@ class RunInfo:
     """What is known of the data: mean, std, numbers of examples, classes, fingerprint."""
     versions: Mapping[str, str] = field(default_factory=dict)
     created: float = 0.0
+    origins: Mapping[str, Any] = field(default_factory=dict)
+    """Weights that came from files, by checkpoint ('start': what training began with): file, sha256, what they lack."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -55,6 +57,7 @@ class RunInfo:
             "versions": dict(self.versions),
             "created": self.created,
             "tensors": [tensor.to_json() for tensor in self.tensors],
+            "origins": dict(self.origins),
         }
 
     @classmethod
@@ -71,6 +74,7 @@ class RunInfo:
             data_facts=value["data_facts"],
             versions=value["versions"],
             created=value["created"],
+            origins=value.get("origins", {}),
         )
 
 
