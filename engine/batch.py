@@ -1,6 +1,7 @@
 """`lyrx batch`: specs carried out to their end, from where they stopped."""
 
 import contextlib
+import math
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,16 @@ from typing import Any
 from ..store import Cell, LyrxError, Probe, Run, Store, change_settings, inert
 from .distances import commit_distances
 from .errors import RunConflictError, RunFailedError, SpecError
-from .events import DataStreamed, LayerFellBack, Observer, PictureSharpened, ProbeOpened, RunClosed, RunOpened
+from .events import (
+    DataStreamed,
+    LayerFellBack,
+    Observer,
+    PictureSharpened,
+    ProbeOpened,
+    RunClosed,
+    RunOpened,
+    WeightsRead,
+)
 from .forwards import Fallback
 from .prepare import Prepared, prepare, probe_of, refuse_conflict
 from .session import Session
@@ -146,14 +156,22 @@ class _Job:
                 self._prepared.probe.skipped,
             )
         )
+        if created and (start := info.origins.get("start")):
+            told = start["file"], tuple(start["absent"]), tuple(start["notes"])
+            self._observer(WeightsRead(run.name, "start", *told, math.nan))
         return run
 
     def _train(self, run: Run) -> None:
+        from .importing import import_checkpoints
         from .train import Trainer
 
         assert self._team is not None
         self._worked = True
-        Trainer(run, self._prepared.spec, self._prepared.data, self._team, self._observer).train()
+        spec, data = self._prepared.spec, self._prepared.data
+        if spec.train.imported:
+            import_checkpoints(run, spec, data, self._team, self._observer)
+        else:
+            Trainer(run, spec, data, self._team, self._observer).train()
 
 
 def _probed(run: Run, prepared: Prepared, observer: Observer, team: Team | None) -> tuple[Probe, bool]:

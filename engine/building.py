@@ -8,8 +8,12 @@ import torch
 from torch import nn
 
 from ..store import LyrxError, inert
+from .data.base import DataSet
 from .errors import ModelError
 from .models import ModelSpec
+from .seeds import derive
+from .spec import Spec
+from .weights import put, starting_weights
 
 
 def build_model(spec: ModelSpec, shape: tuple[int, ...], classes: int, seed: int) -> nn.Module:
@@ -25,6 +29,18 @@ def build_model(spec: ModelSpec, shape: tuple[int, ...], classes: int, seed: int
         raise ModelError(
             f"model '{inert(spec.name)}' cannot be built: {type(error).__name__}: {inert(str(error))}"
         ) from error
+
+
+def starting_model(spec: Spec, data: DataSet) -> nn.Module:
+    """The network as it is before the first step: freshly built, or with the weights that its spec names.
+
+    Raises ModelError, DataNotFoundError.
+    """
+    model = build_model(spec.model, data.shape, data.classes, derive(spec.run.seed, "init"))
+    weights = starting_weights(spec.model, model)
+    if weights is not None:
+        put(weights, model)
+    return model
 
 
 def seeded(seed: int, build: Callable[[], nn.Module]) -> nn.Module:

@@ -43,6 +43,21 @@ class EpochCommitted:
 
 
 @dataclass(frozen=True)
+class WeightsRead:
+    """Weights from a file are in the run."""
+
+    run: str
+    checkpoint: str
+    """Its number, or 'start': what training begins with."""
+    file: str
+    absent: tuple[str, ...]
+    """Tensors that the file has not. They have no such checkpoint; at the start they are fresh."""
+    notes: tuple[str, ...]
+    test_error: float
+    """Of the whole network, NaN where it was not measured."""
+
+
+@dataclass(frozen=True)
 class ProbeOpened:
     """Probing begins: `todo` of `total` cells are missing."""
 
@@ -108,6 +123,7 @@ Event = (
     RunOpened
     | TrainProgress
     | EpochCommitted
+    | WeightsRead
     | ProbeOpened
     | PictureSharpened
     | LayerFellBack

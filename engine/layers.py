@@ -1,22 +1,22 @@
 """Layers: which tensors of a model are reset together, under the model's own names, in depth order.
 
-`module`: each module that holds parameters itself.  `layer` (default): each weighted layer with the norm that follows
-it in the same parent; attention with its output projection.  `block`: each residual, transformer or mixer block, and
-what lies outside of blocks (stem, head) as layers.  `patterns`: rows of the user's own.
+`module`: each module that holds parameters itself.  `layer` (default): each weighted layer with its norm; of a
+transformer's or mixer's block the attention with all its projections, and each feed-forward network.  `block`: each
+residual, transformer or mixer block, and what lies outside of blocks (stem, head) as layers.  `patterns`: rows of the
+user's own.  Where that is decided: :mod:`.grouping`.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-import torch
 from torch import Tensor, nn
 
 from ..store import Layer, TensorInfo, did_you_mean, inert
-from .errors import LayerError, ModelError
+from .errors import LayerError
+from .grouping import Groups, by_block, by_layer, by_module, call_order, find_units
 from .replay.replayer import Arguments
-from .state import evaluating, named_tensors
 
 
 @dataclass(frozen=True)
@@ -26,23 +26,6 @@ class Layers:
     rows: tuple[Layer, ...]
     skipped: tuple[str, ...]
     """`name (Class): reason`, in order of registration."""
-
-
-@dataclass
-class _Unit:
-    """Tensors that one module holds itself: the smallest thing that can be reset."""
-
-    name: str
-    module: str
-    tensors: list[TensorInfo] = field(default_factory=list)
-
-    @property
-    def parent(self) -> str:
-        return self.module.rpartition(".")[0]
-
-    @property
-    def has_parameters(self) -> bool:
-        return any(tensor.kind == "parameter" for tensor in self.tensors)
 
 
 def find_layers(
@@ -64,11 +47,11 @@ def find_layers(
     hold fewer than two rows, ModelError when the forward fails.
     """
     modules = dict(model.named_modules())
-    units = _without_overlaps(model, _units(modules, tensors, _call_order(model, example)))
+    units = find_units(model, tensors, call_order(model, example))
     if granularity == "patterns":
         groups = _by_patterns(tensors, patterns or {})
     else:
-        group_of = {"module": _by_module, "layer": _by_layer, "block": _by_block}[granularity]
+        group_of = {"module": by_module, "layer": by_layer, "block": by_block}[granularity]
         groups = group_of(units, modules)
     rows = [_row(name, members) for name, members in groups if any(t.kind == "parameter" for t in members)]
     if not rows:
@@ -78,139 +61,8 @@ def find_layers(
     return Layers(tuple(rows), tuple(_skipped(modules, tensors, rows)))
 
 
-def _call_order(model: nn.Module, example: Tensor | Arguments) -> dict[str, int]:
-    """When each module is first entered in a forward of `example`."""
-    arguments = example if isinstance(example, Arguments) else Arguments((example,))
-    order: dict[str, int] = {}
-    handles = []
-    try:
-        for name, module in model.named_modules():
-
-            def note(_module: nn.Module, _args: object, name: str = name) -> None:
-                order.setdefault(name, len(order))
-
-            handles.append(module.register_forward_pre_hook(note))
-        with evaluating(model), torch.no_grad():
-            model(*arguments.args, **arguments.kwargs)
-    except Exception as error:  # anything may go wrong in somebody's forward
-        shapes = ", ".join(str(list(tensor.shape[1:])) for tensor in arguments.tensors())
-        raise ModelError(
-            f"the model cannot process examples of shape {shapes}: {type(error).__name__}: {error}"
-        ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
-    return order
-
-
-def _units(modules: Mapping[str, nn.Module], tensors: Iterable[TensorInfo], order: Mapping[str, int]) -> list[_Unit]:
-    """Units in depth order. Modules that were never called stand behind the one registered before them."""
-    units: dict[str, _Unit] = {}
-    for tensor in tensors:
-        module = tensor.name.rpartition(".")[0].partition(".parametrizations")[0]
-        # A module with parameters of its own *and* children with parameters (a ViT's class token, an encoder's
-        # position embedding): its name would stand for the whole, so a lone parameter goes by its own name.
-        composite = module == "" or any(
-            True
-            for name, child in modules[module].named_children()
-            if name != "parametrizations"
-            for _ in child.parameters()
-        )
-        alone = composite and (module == "" or len(list(modules[module].parameters(recurse=False))) == 1)
-        name = tensor.name if alone else module
-        units.setdefault(name, _Unit(name, module)).tensors.append(tensor)
-    positions: list[tuple[int, int]] = []
-    last = -1
-    for index, unit in enumerate(units.values()):
-        last = order.get(unit.module, last)
-        positions.append((last, index))
-    return [unit for _, unit in sorted(zip(positions, units.values(), strict=True), key=lambda pair: pair[0])]
-
-
-def _without_overlaps(model: nn.Module, units: list[_Unit]) -> list[_Unit]:
-    """Tensors that are views of one memory (weights tied by a transpose) go to the first unit that has one of them."""
-    live = named_tensors(model)
-    taken: list[tuple[int, int, _Unit]] = []  # bytes from, to, and whose they are
-    for unit in units:
-        for tensor in list(unit.tensors):
-            start, stop = _memory(live[tensor.name])
-            owner = next((o for a, b, o in taken if start < b and a < stop), None)
-            if owner is not None and owner is not unit:
-                unit.tensors.remove(tensor)
-                owner.tensors.append(tensor)
-            elif stop > start:
-                taken.append((start, stop, unit))
-    return [unit for unit in units if unit.tensors]
-
-
-def _memory(tensor: Tensor) -> tuple[int, int]:
-    """The addresses that a tensor's elements lie between."""
-    if not tensor.numel():
-        return 0, 0
-    last = sum((length - 1) * stride for length, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
-
-
-_Groups = list[tuple[str, list[TensorInfo]]]
-
-
-def _by_module(units: Sequence[_Unit], modules: Mapping[str, nn.Module]) -> _Groups:
-    del modules
-    return [(unit.name, unit.tensors) for unit in units if unit.has_parameters]
-
-
-def _by_layer(units: Sequence[_Unit], modules: Mapping[str, nn.Module]) -> _Groups:
-    return _gathered(units, _layer_names(units, modules))
-
-
-def _layer_names(units: Sequence[_Unit], modules: Mapping[str, nn.Module]) -> dict[str, str]:
-    """By each unit's name, the layer it belongs to."""
-    names: dict[str, str] = {}
-    before: tuple[str, str] | None = None  # the weighted layer that a norm called next would follow: (name, parent)
-    for unit in units:
-        attention = _attention_around(unit.module, modules)
-        if attention is not None:
-            names[unit.name] = attention
-            before = (attention, attention.rpartition(".")[0])
-        elif _is_norm(modules[unit.module]) and before is not None and before[1] == unit.parent:
-            names[unit.name] = before[0]
-        else:
-            names[unit.name] = unit.name
-            weighted = unit.has_parameters and not _is_norm(modules[unit.module])
-            before = (unit.name, unit.parent) if weighted else None
-    return names
-
-
-def _by_block(units: Sequence[_Unit], modules: Mapping[str, nn.Module]) -> _Groups:
-    blocks = {unit.name: _block_of(unit.module, modules) for unit in units}
-    outside = _layer_names([unit for unit in units if blocks[unit.name] is None], modules)
-    return _gathered(units, {unit.name: blocks[unit.name] or outside[unit.name] for unit in units})
-
-
-def _gathered(units: Sequence[_Unit], group_of: Mapping[str, str]) -> _Groups:
-    """Tensors by group, groups in the order in which their first unit comes."""
-    groups: dict[str, list[TensorInfo]] = {}
-    for unit in units:
-        groups.setdefault(group_of[unit.name], []).extend(unit.tensors)
-    return list(groups.items())
-
-
-def _block_of(module: str, modules: Mapping[str, nn.Module]) -> str | None:
-    """The outermost composite module around `module` that stands in a plain sequence or list."""
-    containers = (nn.Sequential, nn.ModuleList)
-    parts = module.split(".") if module else []
-    for depth in range(1, len(parts) + 1):
-        path = ".".join(parts[:depth])
-        parent = modules[".".join(parts[: depth - 1])]
-        candidate = modules[path]
-        composite = any(True for _ in candidate.children())
-        if type(parent) in containers and composite and type(candidate) not in containers:
-            return path
-    return None
-
-
-def _by_patterns(tensors: Sequence[TensorInfo], patterns: Mapping[str, Sequence[str]]) -> _Groups:
-    groups: _Groups = []
+def _by_patterns(tensors: Sequence[TensorInfo], patterns: Mapping[str, Sequence[str]]) -> Groups:
+    groups: Groups = []
     for name, globs in patterns.items():
         members: dict[str, TensorInfo] = {}
         for glob in globs:
@@ -287,18 +139,6 @@ def _skipped(modules: Mapping[str, nn.Module], tensors: Sequence[TensorInfo], ro
     for tensor in tensors:
         if tensor.name not in claimed:
             yield f"{tensor.name} ({tensor.kind}): in no row"
-
-
-def _attention_around(module: str, modules: Mapping[str, nn.Module]) -> str | None:
-    """The MultiheadAttention that `module` is, or is a part of."""
-    parts = module.split(".") if module else []
-    paths = (".".join(parts[:depth]) for depth in range(1, len(parts) + 1))
-    return next((path for path in paths if isinstance(modules[path], nn.MultiheadAttention)), None)
-
-
-def _is_norm(module: nn.Module) -> bool:
-    """BatchNorm, LayerNorm, GroupNorm, RMSNorm, ... of any library: they go by these names."""
-    return "Norm" in type(module).__name__ and not any(True for _ in module.children())
 
 
 def _few(names: Sequence[str], most: int = 12) -> str:

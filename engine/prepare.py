@@ -13,10 +13,12 @@ from ..store import NotCommittedError, ProbeInfo, Run, RunInfo, TensorInfo, iner
 from ..store.files import canonical, sha256
 from ..store.layout import folder_name
 from .building import build_model
+from .checkpoint_files import unavailable
 from .data.base import DataSet
 from .device import choose_device
 from .errors import ModelError, RunConflictError
 from .examples import first_inputs
+from .importing import origins_of
 from .layers import Layers, find_layers
 from .optimisers import make_optimiser
 from .seeds import derive
@@ -47,7 +49,8 @@ def prepare(spec: Spec, before: Run | None = None) -> Prepared:
     """Load the data, build the network once, find its layers.
 
     `before`: the run of this spec that is there already; what it knows and keeps of its data need not be found out
-    again.  Raises SpecError, NameTooLongError, DeviceError, DataNotFoundError, DataError, ModelError, LayerError.
+    again, and once it is trained, files of weights are not read again.
+    Raises SpecError, NameTooLongError, DeviceError, DataNotFoundError, DataError, ModelError, LayerError.
     """
     folder_name(spec.run.name)
     choose_device(spec.run.device)
@@ -64,8 +67,11 @@ def prepare(spec: Spec, before: Run | None = None) -> Prepared:
     make_optimiser(spec.train, model.parameters())
     resolved = spec.resolved()
     facts = data.facts()
-    fingerprint = _hash(identity(resolved, ("run", "model", "data", "train")), facts["fingerprint"], TRAINING_VERSION)
-    run = RunInfo(
+    origins = before.info.origins if before is not None and before.trained else origins_of(spec, model)
+    hashes = [{name: origin["sha256"] for name, origin in origins.items()}] if origins else []
+    sections = ("run", "model", "data", "train")
+    fingerprint = _hash(identity(resolved, sections), facts["fingerprint"], TRAINING_VERSION, *hashes)
+    made = RunInfo(
         name=spec.run.name,
         model=spec.model.name,
         data=spec.data.name,
@@ -77,12 +83,13 @@ def prepare(spec: Spec, before: Run | None = None) -> Prepared:
         data_facts=facts,
         versions=versions() | spec.model.source(),
         created=time.time(),
+        origins=origins,
     )
-    return Prepared(spec, data, run, probe_info(spec, layers, fingerprint))
+    return Prepared(spec, data, made, probe_info(spec, layers, fingerprint, origins))
 
 
-def probe_info(spec: Spec, layers: Layers, run_fingerprint: str) -> ProbeInfo:
-    """The probe that a spec asks for, of the run with this fingerprint."""
+def probe_info(spec: Spec, layers: Layers, run_fingerprint: str, origins: Mapping[str, Any]) -> ProbeInfo:
+    """The probe that a spec asks for, of the run with this fingerprint, whose weights came from `origins`."""
     settings, columns = spec.resolved()["probe"], spec.columns()
     # Columns count as what they are, however they were asked for; the other settings as they are written.
     identifying = identity({"probe": settings}, ("probe",))["probe"]
@@ -96,6 +103,7 @@ def probe_info(spec: Spec, layers: Layers, run_fingerprint: str) -> ProbeInfo:
         settings=settings,
         skipped=layers.skipped,
         created=time.time(),
+        unavailable=unavailable(layers.rows, columns, origins),
     )
 
 

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from ..store import REINITIALISE, RERANDOMISE, Column, ColumnError
+from .checkpoint_files import without_training
 from .data import DataSpec, data_spec
 from .models import ModelSpec, model_spec
 from .sizes import checked_size, size_in_bytes
@@ -73,6 +74,17 @@ class TrainSection(Section):
         [],
         description="epochs to keep; 0 (the initialisation) and the last are always kept; empty: as in the paper",
     )
+    imported: dict[str, str] = Field(
+        {},
+        description="checkpoints of a network that was trained elsewhere, { 0 = FILE, final = FILE }: nothing is "
+        "trained, and the other keys but batch_size are left out",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_files(cls, value: Any) -> Any:
+        imported = isinstance(value, dict) and value.get("imported")
+        return without_training(value, cls.model_fields) if imported else value
 
     @field_validator("milestones")
     @classmethod
@@ -99,7 +111,9 @@ class TrainSection(Section):
         return self
 
     def kept(self) -> tuple[int, ...]:
-        """The epochs whose weights are kept, ascending, from 0 to the last."""
+        """The epochs whose weights are kept, ascending, from 0 to the last; of an imported run those with a file."""
+        if self.imported:
+            return tuple(self.checkpoints)
         chosen = self.checkpoints or [epoch for epoch in PAPER_CHECKPOINTS if epoch < self.epochs]
         return tuple(sorted({0, *chosen, self.epochs}))
 
@@ -287,7 +301,9 @@ LATER = {
         "precision": "no",
         "channels_last": False,
         "compile": False,
+        "imported": {},
     },
+    "model": {"weights": None},
     "data": {"augment": "none", "pad": None, "size": None, "mean": None, "std": None},
 }
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..store import EpochMetrics, ResumeState, Run, TensorInfo
-from .building import build_model, seed_all
+from .building import seed_all, starting_model
 from .data.base import DataSet
 from .device import deterministic
 from .errors import RunFailedError
@@ -23,7 +23,7 @@ from .events import DataStreamed, EpochCommitted, Observer, TrainProgress
 from .examples import Examples, held_out_examples, training_examples
 from .optimisers import make_optimiser, restore, set_lr, state_of
 from .seeds import derive
-from .spec import Spec
+from .spec import Spec, TrainSection
 from .state import load_arrays, state_arrays
 from .tallies import Judge
 from .tasks import TASKS
@@ -49,7 +49,7 @@ class Trainer:
             observer(DataStreamed(run.name, note))
         self._task = TASKS[data.task]
         # The network without what compiling or a distributed run wrap around it: its weights are the ones kept.
-        self._plain = build_model(spec.model, data.shape, data.classes, derive(spec.run.seed, "init")).to(team.device)
+        self._plain = starting_model(spec, data).to(team.device)
         if spec.train.channels_last:
             self._plain = self._plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._optimiser = make_optimiser(spec.train, self._plain.parameters())
@@ -140,9 +140,10 @@ class Trainer:
         return self._team.accelerator.no_sync(self._model) if apart else nullcontext()
 
     def _metrics(self, epoch: int, train_loss: float, lr: float, start: float) -> EpochMetrics:
-        size = min(MOST_TESTED, 2 * self._spec.train.batch_size)
         # In fp32 whatever training uses: the probe's baseline is this very number.
-        error, loss = distributed_error(self._team, self._plain, self._test, self._task.judge, size)
+        error, loss = distributed_error(
+            self._team, self._plain, self._test, self._task.judge, test_batch(self._spec.train)
+        )
         return EpochMetrics(epoch, train_loss, lr, error, loss, time.perf_counter() - start)
 
     def _commit(self, metrics: EpochMetrics) -> None:
@@ -189,6 +190,11 @@ def _share(batch: Tensor, rank: int, size: int) -> tuple[Tensor, float]:
         return batch, 1.0
     mine = batch.tensor_split(size)[rank]
     return (mine, len(mine) / len(batch)) if len(mine) else (batch[:1], 0.0)
+
+
+def test_batch(train: TrainSection) -> int:
+    """Examples of a forward of the test: no gradients are kept, so that more of them fit than in training."""
+    return min(MOST_TESTED, 2 * train.batch_size)
 
 
 def _parts(batch: Tensor, rank: int, size: int, count: int) -> list[tuple[Tensor, float]]:

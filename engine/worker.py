@@ -162,6 +162,11 @@ class Worker:
         cells = [from_wire(cell) for cell in dict.fromkeys(request.cells)]
         strange = [cell for cell in cells if cell not in known]
         if strange:
+            where = strange[0].layer, strange[0].column
+            if reason := probe.info.unavailable.get(where):
+                raise ProtocolError(
+                    f"probe {probe.info.id}: cell {list(to_wire(strange[0]))} is not available: {reason}."
+                )
             raise ProtocolError(f"probe {probe.info.id} has no cell {list(to_wire(strange[0]))}.")
         if request.again or not cells:
             return cells

@@ -59,6 +59,10 @@ def picture_json(picture: Picture) -> dict[str, Any]:
         "fallbacks": [fallback.__dict__ for fallback in picture.fallbacks],
         "joint": {layer.name: list(layer.joint) for layer in picture.probe.layers if layer.joint},
         "progress": _progress(picture.progress),
+        "unavailable": [
+            {"layer": layer, "column": column, "reason": reason}
+            for (layer, column), reason in picture.probe.unavailable.items()
+        ],
     }
 
 

@@ -177,6 +177,16 @@ class Picture:
                 return cell.draws[0] if cell and cell.measured else None
         return None
 
+    def unavailable(self, layer: int | None, column: int, metric: str = "error") -> str:
+        """Why there can be no number at a place, since an imported checkpoint lacks the layer; empty where there can.
+
+        A distance from initialisation needs checkpoint 0 as well.
+        """
+        places = [column]
+        if metric in ("l2", "linf"):
+            places += [i for i, c in enumerate(self.columns) if c.kind == REINITIALISE and c.checkpoint == 0]
+        return next((reason for i in places if (reason := self.probe.unavailable.get((layer, i)))), "")
+
     def cell(self, layer: int | None, column: int) -> CellSummary | None:
         """The summary at a place, or None where nothing is committed."""
         return self.cells.get((layer, column))
@@ -186,7 +196,7 @@ class Picture:
         if metric in ("l2", "linf"):
             checkpoint = self.columns[column].checkpoint
             known = self.columns[column].kind == REINITIALISE and checkpoint in self.distances
-            if layer is None or checkpoint is None or not known:
+            if layer is None or checkpoint is None or not known or self.unavailable(layer, column, metric):
                 return None
             return self.distances[checkpoint][metric == "linf"][layer]
         cell = self.cell(layer, column)

@@ -5,6 +5,7 @@ nothing of the engine.
 """
 
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TextIO
 
@@ -38,9 +39,12 @@ def _skipped(event: Any) -> str:
     """What the probe leaves out, by name; all of it, with reasons, is in `lyrx show --json`."""
     if not event.skipped:
         return ""
-    names = [line.partition(":")[0] for line in event.skipped]
+    return f"; in no layer: {_named([line.partition(':')[0] for line in event.skipped])}"
+
+
+def _named(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"; in no layer: {', '.join(names[:_NAMED])}{more}"
+    return f"{', '.join(names[:_NAMED])}{more}"
 
 
 def _first_picture(event: Any) -> str:
@@ -51,6 +55,14 @@ def _first_picture(event: Any) -> str:
 def _fell_back(event: Any) -> str:
     which = f" ({event.kind})" if event.kind else ""
     return f"{event.layer}{which} is measured by full forwards: {event.reason}"
+
+
+def _weights(event: Any) -> str:
+    what = "training starts from" if event.checkpoint == "start" else f"checkpoint {event.checkpoint}:"
+    error = f", test error {_percent(event.test_error)}" if event.test_error == event.test_error else ""
+    lacking = f"; it lacks {_named(event.absent)}" if event.absent else ""
+    fresh = " (fresh)" if lacking and event.checkpoint == "start" else ""
+    return f"{what} {event.file}{error}{lacking}{fresh}{''.join(f'; {note}' for note in event.notes)}"
 
 
 class _Fallbacks:
@@ -99,6 +111,8 @@ class Lines:
                     f"epoch {m.epoch}/{event.epochs}: {trained}test error {_percent(m.test_error)}, "
                     f"{m.seconds:.2f} s{kept}"
                 )
+            case "WeightsRead":
+                return _weights(event)
             case "ProbeOpened":
                 self._fallbacks = _Fallbacks()
                 return f"probe {event.probe}: {event.todo:,} of {event.total:,} cells to measure"
@@ -165,6 +179,8 @@ class Bars:
             case "EpochCommitted":
                 m = event.metrics
                 self._advance(m.epoch, f"epoch {m.epoch}/{event.epochs}", f"error {_percent(m.test_error)}")
+            case "WeightsRead":
+                self._say(event.run, escape(inert(_weights(event))))
             case "ProbeOpened":
                 self._fallbacks = _Fallbacks()
                 self._begin(f"probe {escape(inert(event.run))}", event.todo, 0)

@@ -97,6 +97,13 @@ def fallback_text(fallbacks: Sequence[Fallback]) -> str:
     return f"measured by full forwards: {'; '.join(parts)}" if parts else ""
 
 
+def unavailable_text(picture: Picture) -> str:
+    """Which layers lack a checkpoint that was imported, and why; empty if none does."""
+    reasons = {layer: reason for (layer, _), reason in picture.probe.unavailable.items() if layer is not None}
+    parts = [f"{inert(picture.layer_names[layer])} ({inert(reason)})" for layer, reason in reasons.items()]
+    return f"not available: {'; '.join(parts[:_NAMED])}" if parts else ""
+
+
 class _Heatmap:
     def __init__(self, picture: Picture, metric: str, width: int | None):
         self.picture, self.metric, self.width = picture, metric, width
@@ -217,6 +224,8 @@ class _Heatmap:
         legend.append(f" {high}")
         yield legend
         states = (State.MISSING, State.ESTIMATE, State.DAMAGED)
+        if self.picture.probe.unavailable:
+            states = (State.UNAVAILABLE, *states)
         yield Text("   ".join(f"{MARKS[state]} {WORDS[state]}" for state in states), _DIM)
         for line in meanings(self.picture.columns, spread=self.spread):
             yield Text(line, _DIM)
@@ -242,7 +251,9 @@ class _Heatmap:
                     yield Text.assemble((f"{verdict:<11}", _BOLD), _list(names))
 
     def _precision(self) -> Iterator[Text]:
-        lines = [text for text in (precision_text(self.picture), fallback_text(self.picture.fallbacks)) if text]
+        picture = self.picture
+        told = (precision_text(picture), fallback_text(picture.fallbacks), unavailable_text(picture))
+        lines = [text for text in told if text]
         if lines:
             yield Text()
             for line in lines:

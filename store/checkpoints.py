@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .commits import Commits
-from .errors import DamagedError, LyrxError, NotCommittedError
+from .errors import DamagedError, LyrxError, NotAvailableError, NotCommittedError
 from .files import flush, sha256
 from .layout import chunk_shape, folder_name
 from .rows import create_coordinate
@@ -46,19 +46,30 @@ class Checkpoints:
         """Whether the weights after `epoch` are in the store (one look at one file)."""
         return epoch in self.epochs and self.commits.path((self.epochs.index(epoch),)).exists()
 
-    def append(self, epoch: int, values: "Mapping[str, np.ndarray]", fingerprint: str) -> None:
+    def append(
+        self,
+        epoch: int,
+        values: "Mapping[str, np.ndarray]",
+        fingerprint: str,
+        absent: Mapping[str, str] | None = None,
+    ) -> None:
         """Write and commit checkpoint `epoch`: every tensor of the model by its name, bits as in `storage_dtype`.
 
+        `absent`: tensors that an imported checkpoint does not have, each with the reason; never of the final one.
         Raises CheckpointError when the tensors are not the run's, or the epoch is no checkpoint of it.
         """
         import numpy as np
 
-        index = self._index(epoch)
-        if missing := self.tensors.keys() ^ values.keys():
+        index, absent = self._index(epoch), dict(absent or {})
+        if absent and epoch == self.final:
+            raise CheckpointError(f"the final checkpoint of run '{self.name}' lacks {sorted(absent)[:5]}")
+        if missing := self.tensors.keys() ^ {*values, *absent}:
             raise CheckpointError(f"checkpoint {epoch} of run '{self.name}': tensors differ in {sorted(missing)[:5]}")
         self.commits.withdraw((index,))
         hashes = {}
         for name, info in self.tensors.items():
+            if name in absent:
+                continue
             value = np.asarray(values[name])
             if value.shape != info.shape or value.dtype != np.dtype(storage_dtype(info.dtype)):
                 raise CheckpointError(
@@ -68,24 +79,36 @@ class Checkpoints:
             self._array(name, "r+")[index] = value
             self._flush(name, index)
             hashes[name] = _content_hash(value)
-        self.commits.write((index,), {"hash": hashes, "fingerprint": fingerprint, "epoch": epoch})
+        record: dict[str, Any] = {"hash": hashes, "fingerprint": fingerprint, "epoch": epoch}
+        self.commits.write((index,), record | ({"absent": absent} if absent else {}))
 
     def read(self, epoch: int, names: Iterable[str] | None = None) -> "dict[str, np.ndarray]":
         """The tensors `names` (default: all) after `epoch`, each verified against its committed hash.
 
-        Costs the bytes of these tensors only.  Raises NotCommittedError, DamagedError.
+        Costs the bytes of these tensors only.  Raises NotCommittedError, NotAvailableError, DamagedError.
         """
         index = self._index(epoch)
-        record = self.commits.read((index,))
+        record = self._record(epoch)
+        return {name: self._read_tensor(name, index, epoch, record) for name in names or self.tensors}
+
+    def absent(self, epoch: int) -> Mapping[str, str]:
+        """The tensors that a committed checkpoint does not have, each with the reason. Raises NotCommittedError."""
+        return self._record(epoch).get("absent", {})
+
+    def _record(self, epoch: int) -> Mapping[str, Any]:
+        record = self.commits.read((self._index(epoch),))
         if record is None:
             raise NotCommittedError(
                 f"run '{self.name}' has no checkpoint {epoch}. It has: {self.committed()}. "
                 "`lyrx batch` with its spec finishes a run; --fresh makes it anew."
             )
-        return {name: self._read_tensor(name, index, epoch, record) for name in names or self.tensors}
+        return record
 
-    def _read_tensor(self, name: str, index: int, epoch: int, record: dict[str, Any]) -> "np.ndarray":
+    def _read_tensor(self, name: str, index: int, epoch: int, record: Mapping[str, Any]) -> "np.ndarray":
         import numpy as np
+
+        if reason := record.get("absent", {}).get(name):
+            raise NotAvailableError(f"tensor '{name}' has no checkpoint {epoch} in run '{self.name}': {reason}.")
 
         where = f"tensor '{name}' at checkpoint {epoch} of run '{self.name}' ({self._weights / folder_name(name)})"
         try:
@@ -102,6 +125,8 @@ class Checkpoints:
         for name in self.tensors:
             try:
                 self.read(epoch, [name])
+            except NotAvailableError:
+                continue
             except DamagedError as error:
                 damaged.append(error)
         return damaged

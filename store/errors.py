@@ -45,3 +45,7 @@ class DamagedError(LyrxError, ValueError):
 
 class NotCommittedError(LyrxError, LookupError):
     """What was asked for has not been committed (yet)."""
+
+
+class NotAvailableError(NotCommittedError):
+    """What was asked for is not there and never will be: an imported checkpoint may lack some of the tensors."""

@@ -25,10 +25,11 @@ from urllib.parse import quote
 from .errors import LyrxError
 from .files import PARTIAL
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of this layout. A reader refuses a store or a run with a higher one.
 
 2: records of small numbers carry the numbers; probes have `order` and `baseline`, and more kinds of columns.
+3: an imported checkpoint may lack tensors, and probes then have cells that are not available.
 """
 
 ATTRIBUTE = "lyrx"

@@ -85,6 +85,9 @@ class ProbeInfo:
     skipped: tuple[str, ...] = ()
     """Modules and tensors that belong to no layer, each with the reason."""
     created: float = 0.0
+    unavailable: Mapping[tuple[int | None, int], str] = field(default_factory=dict)
+    """By (layer, column), layer None for the whole network: places that have no cell and never will, since an imported
+    checkpoint lacks what is put back there, each with the reason."""
 
     @property
     def id(self) -> str:
@@ -100,12 +103,17 @@ class ProbeInfo:
             Cell(layer, index, draw)
             for layer in range(len(self.layers))
             for index, column in enumerate(self.columns)
+            if (layer, index) not in self.unavailable
             for draw in range(column.draws)
         ]
 
     def network_cells(self) -> list[Cell]:
         """The extra row: the whole network at each checkpoint. The final one is the baseline, the trained network."""
-        return [Cell(None, index) for index, column in enumerate(self.columns) if column.kind == REINITIALISE]
+        return [
+            Cell(None, index)
+            for index, column in enumerate(self.columns)
+            if column.kind == REINITIALISE and (None, index) not in self.unavailable
+        ]
 
     def all_cells(self) -> list[Cell]:
         """The whole plan: the whole network's row, whose last cell is the baseline, then the heatmap."""
@@ -121,6 +129,10 @@ class ProbeInfo:
             "settings": dict(self.settings),
             "skipped": list(self.skipped),
             "created": self.created,
+            "unavailable": [
+                {"layer": layer, "column": column, "reason": reason}
+                for (layer, column), reason in self.unavailable.items()
+            ],
         }
 
     @classmethod
@@ -134,4 +146,5 @@ class ProbeInfo:
             settings=value.get("settings", {}),
             skipped=tuple(value.get("skipped", ())),
             created=value.get("created", 0.0),
+            unavailable={(one["layer"], one["column"]): one["reason"] for one in value.get("unavailable", ())},
         )

@@ -43,6 +43,8 @@ class RunInfo:
     created: float = 0.0
     files: Mapping[str, str] = field(default_factory=dict)
     """What the run keeps beside its arrays: SHA-256 by name."""
+    origins: Mapping[str, Any] = field(default_factory=dict)
+    """Weights that came from files, by checkpoint ('start': what training began with): file, sha256, what they lack."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -59,6 +61,7 @@ class RunInfo:
             "created": self.created,
             "files": dict(self.files),
             "tensors": [tensor.to_json() for tensor in self.tensors],
+            "origins": dict(self.origins),
         }
 
     @classmethod
@@ -76,6 +79,7 @@ class RunInfo:
             versions=value["versions"],
             created=value["created"],
             files=value.get("files", {}),
+            origins=value.get("origins", {}),
         )
 
 

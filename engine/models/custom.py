@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
-from ...store import inert
+from ...store import did_you_mean, inert
 from ..errors import ModelError
 from .base import ModelSpec
 
@@ -45,7 +45,7 @@ class CustomSpec(ModelSpec):
         except Exception as error:  # an import runs somebody's code
             raise ModelError(
                 f"model '{self.name}': cannot import '{module}': {type(error).__name__}: {inert(str(error))}. "
-                "It must be installed, on PYTHONPATH, or in the working folder."
+                f"It must be installed, on PYTHONPATH, or in the working folder.{self._meant(module)}"
             ) from error
         try:
             model = make(**self.options)
@@ -54,6 +54,13 @@ class CustomSpec(ModelSpec):
         if not isinstance(model, nn.Module):
             raise ModelError(f"model '{self.name}' returned a {type(model).__name__}, not a torch.nn.Module.")
         return model
+
+    @staticmethod
+    def _meant(module: str) -> str:
+        """`tim:NAME` was perhaps meant to be a model of timm."""
+        from . import LIBRARIES
+
+        return did_you_mean(module, [library for library in LIBRARIES if library != "hf"])
 
     def source(self) -> dict[str, str]:
         """A hash of the file that the function is in."""

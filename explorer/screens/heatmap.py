@@ -207,6 +207,9 @@ class HeatmapScreen(LyrxScreen):
         if layer is None and picture.columns[column].kind != REINITIALISE:
             self._tell("the whole network is re-initialised only")
             return
+        if reason := picture.unavailable(layer, column):
+            self._tell(f"not available: {inert(reason)}")
+            return
         cell = picture.cell(layer, column)
         draws = 1 if layer is None else picture.columns[column].draws
         complete, exact = (False, False) if cell is None else (cell.complete, cell.complete and cell.exact)

@@ -32,6 +32,9 @@ def cell_text(picture: Picture, layer: int | None, column: int, over: Place | No
     cell = picture.cell(layer, column)
     if layer is None and picture.columns[column].kind != REINITIALISE:
         lines.append(Text("the whole network is re-initialised only", _MUTED))
+    elif reason := picture.unavailable(layer, column):
+        lines.append(Text("not available", _TITLE))
+        lines += [Text(line, _MUTED) for line in textwrap.wrap(inert(reason), width)]
     elif cell is None:
         lines.append(Text("not measured yet", _MUTED))
     elif cell.damaged:

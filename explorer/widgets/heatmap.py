@@ -30,6 +30,7 @@ Position = tuple[int | None, int]
 MUTED, ACCENT, ALARM = "#8a8a8a", "#ffaf5f", "#ff5f5f"
 
 _COLOURS = {
+    State.UNAVAILABLE: Style(color="#6c6c6c"),
     State.MISSING: Style(color="#6c6c6c"),
     State.QUEUED: Style(color="#87afd7"),
     State.RUNNING: Style(color=ACCENT, bold=True),

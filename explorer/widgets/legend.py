@@ -21,6 +21,8 @@ def legend(picture: Picture, metric: str, present: set[State], width: int) -> Te
         line.append(" " if width < 120 else "  ", Style(bgcolor=colour))
     line.append(f" {high}", _MUTED)
     for state in sorted(WORDS, key=lambda state: state not in present):
+        if state is State.UNAVAILABLE and state not in present:
+            continue  # few runs have such places
         part = f"   {MARKS[state]} {WORDS[state]}" if width >= 120 else f" {MARKS[state]} {WORDS[state]}"
         if line.cell_len + len(part) > width - 1:
             break

@@ -12,6 +12,8 @@ class State(Enum):
 
     NONE = "none"
     """There is no such cell: the whole network is re-initialised only, and only such a layer has a distance."""
+    UNAVAILABLE = "unavailable"
+    """There can be none: an imported checkpoint lacks this layer."""
     MISSING = "missing"
     ESTIMATE = "estimate"
     """Not all examples were seen, or not all draws made: the number will still move."""
@@ -25,6 +27,7 @@ class State(Enum):
 
 MARKS = {
     State.NONE: "",
+    State.UNAVAILABLE: "–",
     State.MISSING: "·",
     State.ESTIMATE: "~",
     State.DAMAGED: "×",
@@ -41,6 +44,7 @@ WORDS = {
     State.QUEUED: "queued",
     State.RUNNING: "running",
     State.FAILED: "failed",
+    State.UNAVAILABLE: "not available",
 }
 
 
@@ -74,6 +78,8 @@ def place(picture: Picture, metric: str, layer: int | None, column: int) -> Plac
     reinitialised = picture.columns[column].kind == REINITIALISE
     if (distance and layer is None) or ((distance or layer is None) and not reinitialised):
         return Place(State.NONE)
+    if picture.unavailable(layer, column, metric):
+        return Place(State.UNAVAILABLE)
     value = picture.value(metric, layer, column)
     if distance:
         return Place(State.MISSING if value is None else State.DONE, value)
