@@ -11,7 +11,6 @@ the process or device that computes it.  Numbers are drawn on the host, for a GP
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.transforms.v2 import functional as images
 
 from .data.base import Augment
 
@@ -64,13 +63,3 @@ def plain(batch: Tensor, augment: Augment) -> Tensor:
     stored = tuple(batch.shape[1:])
     top, left = middle(augment, stored)
     return batch[..., top : top + augment.size, left : left + augment.size]
-
-
-def varied_one(image: Tensor, drawn: tuple[int, int, int], augment: Augment) -> Tensor:
-    """One image [channels, height, width] by torchvision's functions; the same as :func:`varied` makes of it."""
-    height, width = augment.shape(tuple(image.shape))[-2:]
-    top, left, flip = drawn
-    if augment.pad:
-        image = images.pad(image, [augment.pad] * 4)
-    image = images.crop(image, top, left, height, width)
-    return images.horizontal_flip(image) if flip else image

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .augment import plain, varied_one
+from .augment import plain
 from .data.base import Augment, Keeping
 from .data.files import ImageFiles
 from .data.statistics import levels_of
@@ -62,6 +62,8 @@ class _Decoding(Dataset[Any]):
         self._shape = augment.shape(files.shape[1:])
 
     def __getitem__(self, job: Job) -> "Tensor | _Broken":
+        from .data.decode import varied_one
+
         try:
             out = torch.empty((len(job.indices), *self._shape), dtype=torch.uint8)
             for place, index in enumerate(job.indices):
@@ -134,7 +136,7 @@ class Decoder:
         # that has threads or a GPU must not fork.
         context = multiprocessing.get_context("forkserver") if self._workers else None
         if context is not None:
-            context.set_forkserver_preload([__name__])
+            context.set_forkserver_preload([__name__, f"{__package__}.data.decode"])  # imported once
         return DataLoader(
             self._decoding,
             sampler=self._jobs,

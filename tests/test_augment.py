@@ -6,8 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lyrx.engine.augment import draw, middle, plain, varied, varied_one
+from lyrx.engine.augment import draw, middle, plain, varied
 from lyrx.engine.data.base import Augment, DataSet, checked_augment
+from lyrx.engine.data.decode import varied_one
 from lyrx.engine.errors import DataError
 from lyrx.engine.examples import held_out_examples, training_examples
 from torchvision.transforms import v2

@@ -78,6 +78,8 @@ def test_the_explorer_reaches_the_engine_in_two_ways_only():
         ("lyrx.engine", ["torch"]),
         ("lyrx.engine.protocol", ["torch", "zarr"]),
         ("lyrx.engine.specfile", ["torch"]),
+        ("lyrx.engine.train", ["torchvision"]),
+        ("lyrx.engine.session", ["torchvision"]),
         ("lyrx.explorer.cli", ["torch", "zarr", "textual", "plotext"]),
         ("lyrx.explorer.app", ["torch", "zarr"]),
     ],

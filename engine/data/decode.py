@@ -1,4 +1,4 @@
-"""From an image file to pixels: the one definition, whatever is done with them later.
+"""From an image file to pixels: the one definition, whatever is done with them later. With torchvision, image by image.
 
 Decoded by Pillow and converted as torchvision's `default_loader` does (palettes and transparency become colours, grey
 becomes three equal channels), resized with torchvision's defaults (bilinear, with antialiasing) so that the short side
@@ -14,6 +14,7 @@ from torchvision.transforms.v2 import functional
 
 from ...store import inert
 from ..errors import DataError
+from .base import Augment
 from .files import Pixels, naming
 
 MODES = {3: "RGB", 1: "L"}
@@ -49,6 +50,19 @@ def decode(path: str, pixels: Pixels) -> Tensor:
         converted = functional.resize(converted, [pixels.resize])
         converted = functional.center_crop(converted, [pixels.resize, pixels.resize])
     return functional.pil_to_tensor(converted)
+
+
+def varied_one(image: Tensor, drawn: tuple[int, int, int], augment: Augment) -> Tensor:
+    """One image [channels, height, width] as `drawn` says (top, left, 1 for a flip), by torchvision's functions.
+
+    The same as :func:`..augment.varied` makes of it in a batch.
+    """
+    height, width = augment.shape(tuple(image.shape))[-2:]
+    top, left, flip = drawn
+    if augment.pad:
+        image = functional.pad(image, [augment.pad] * 4)
+    image = functional.crop(image, top, left, height, width)
+    return functional.horizontal_flip(image) if flip else image
 
 
 # Remarks on odd metadata, which decoding does not need; thousands of files may have them.
