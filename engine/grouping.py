@@ -73,14 +73,19 @@ def find_units(model: nn.Module, tensors: Iterable[TensorInfo], order: Mapping[s
     for tensor in tensors:
         module = tensor.name.rpartition(".")[0].partition(".parametrizations")[0]
         # A module with parameters of its own *and* children with parameters (a ViT's class token, an encoder's
-        # position embedding): its name would stand for the whole, so a lone parameter goes by its own name.
+        # position embedding): its name would stand for the whole, so a lone parameter goes by its own name, and so do
+        # several that are not one layer's weight and bias.
         composite = module == "" or any(
             True
             for name, child in modules[module].named_children()
             if name != "parametrizations"
             for _ in child.parameters()
         )
-        alone = composite and (module == "" or len(list(modules[module].parameters(recurse=False))) == 1)
+        alone = composite and (
+            module == ""
+            or len(list(modules[module].parameters(recurse=False))) == 1
+            or (tensor.kind == "parameter" and not tensor.name.endswith(("weight", "bias")))
+        )
         name = tensor.name if alone else module
         units.setdefault(name, Unit(name, module)).tensors.append(tensor)
     positions: list[tuple[int, int]] = []

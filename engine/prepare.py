@@ -154,6 +154,16 @@ def refuse_conflict(run: Run, prepared: Prepared) -> None:
             f"run '{name}' was begun with other code of the model '{prepared.spec.model.name}'. "
             "Start it anew with --fresh."
         )
+    changed = [
+        origin["file"]
+        for checkpoint, origin in prepared.run.origins.items()
+        if origin["sha256"] != run.info.origins.get(checkpoint, {}).get("sha256")
+    ]
+    if changed:
+        raise RunConflictError(
+            f"run '{name}' was begun with other weights than {', '.join(changed)} holds now. "
+            "Put the old file back, or start the run anew with --fresh."
+        )
     if not run.trained and run.info.fingerprint != prepared.run.fingerprint:
         raise RunConflictError(
             f"run '{name}' was begun by a version of lyrx that trains otherwise. Start it anew with --fresh."

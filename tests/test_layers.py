@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torchvision
+from architectures import ARCHITECTURES
 from lyrx.engine.errors import LayerError, ModelError
 from lyrx.engine.layers import Layers, find_layers
 from lyrx.engine.state import describe
@@ -81,17 +82,21 @@ def test_attention_is_one_layer_with_its_output_projection():
     example = torch.zeros(1, 3, 224, 224)
     found = layers(model, example)
     attention = next(row for row in found.rows if row.name.endswith("encoder_layer_0.self_attention"))
-    assert {name.rpartition("self_attention.")[2] for name in attention.tensors if "ln_2" not in name} == {
-        "in_proj_weight",
-        "in_proj_bias",
-        "out_proj.weight",
-        "out_proj.bias",
+    # The norm that stands before it, and not the one behind, which feeds the feed-forward network.
+    assert {name.removeprefix("encoder.layers.encoder_layer_0.") for name in attention.tensors} == {
+        "ln_1.weight",
+        "ln_1.bias",
+        "self_attention.in_proj_weight",
+        "self_attention.in_proj_bias",
+        "self_attention.out_proj.weight",
+        "self_attention.out_proj.bias",
     }
     assert "class_token" in names(found)
-    blocks = names(layers(model, example, "block"))
-    assert [name for name in blocks if "encoder_layer" in name] == [
-        f"encoder.layers.encoder_layer_{i}" for i in range(12)
-    ]
+    blocks = [f"encoder.layers.encoder_layer_{i}" for i in range(12)]
+    stem = ["class_token", "conv_proj", "encoder.pos_embedding"]
+    assert names(layers(model, example, "block")) == [*stem, *blocks, "encoder.ln", "heads.head"]
+    parts = [f"{block}.{part}" for block in blocks for part in ("self_attention", "mlp")]
+    assert names(found) == [*stem, *parts, "encoder.ln", "heads.head"]
 
 
 def test_patterns_of_the_user():
@@ -178,3 +183,119 @@ def test_a_joint_row_of_rows_that_overlap_holds_each_tensor_once():
     found = layers(convolutional(), granularity="patterns", patterns=patterns, joint=[["all", "weight"]])
     assert sorted(found.rows[2].tensors) == sorted(found.rows[0].tensors)
     assert found.rows[2].parameters == found.rows[0].parameters
+
+
+def of_architecture(name: str, granularity: str) -> Layers:
+    architecture = ARCHITECTURES[name]
+    torch.manual_seed(0)
+    model = architecture.build()
+    example = architecture.batch(2, torch.Generator().manual_seed(1))
+    return find_layers(model, describe(model), example, granularity)
+
+
+BLOCKS = {
+    # Stages that are modules of their own are looked into; what stands between them is named by itself.
+    "swin": ["features.0.0", "features.1.0", "features.1.1", "features.2", "features.3.0", "features.3.1", "norm",
+             "head"],
+    "convnext": ["features.0", "features.1.0", "features.1.1", "features.2.1", "features.3.0", "features.3.1",
+                 "classifier.2"],
+    "maxvit": ["stem.0", "stem.1", "blocks.0.layers.0", "blocks.1.layers.0", "classifier.3", "classifier.5"],
+    "regnet": ["stem.0", "trunk_output.block1.block1-0", *(f"trunk_output.block2.block2-{i}" for i in range(3)),
+               *(f"trunk_output.block3.block3-{i}" for i in range(6)),
+               *(f"trunk_output.block4.block4-{i}" for i in range(6)), "fc"],
+    "bert": [*(f"bert.embeddings.{kind}_embeddings" for kind in ("word", "token_type", "position")),
+             "bert.encoder.layer.0", "bert.encoder.layer.1", "bert.pooler.dense", "classifier"],
+    "t5": ["shared", "encoder.block.0", "encoder.block.1", "encoder.final_layer_norm", "decoder.block.0",
+           "decoder.block.1", "decoder.final_layer_norm"],
+    "mixtral": ["model.embed_tokens", "model.layers.0", "model.layers.1", "model.norm", "lm_head"],
+    "timm mixer": ["stem.proj", "blocks.0", "blocks.1", "blocks.2", "norm", "head"],
+    "densenet": ["features.conv0", "features.denseblock1", "features.transition1", "features.denseblock2",
+                 "features.transition2", "features.denseblock3", "features.norm5", "classifier"],
+}  # fmt: skip
+
+LAYERS = {
+    "swin": ["features.0.0", *(f"features.1.{i}.{part}" for i in (0, 1) for part in ("attn", "mlp")),
+             "features.2.reduction", *(f"features.3.{i}.{part}" for i in (0, 1) for part in ("attn", "mlp")), "norm",
+             "head"],
+    "bert": [*(f"bert.embeddings.{kind}_embeddings" for kind in ("word", "token_type", "position")),
+             *(f"bert.encoder.layer.{i}.{part}" for i in (0, 1)
+               for part in ("attention", "intermediate.dense", "output.dense")), "bert.pooler.dense", "classifier"],
+    "llama": ["model.embed_tokens", *(f"model.layers.{i}.{part}" for i in (0, 1) for part in ("self_attn", "mlp")),
+              "model.norm", "lm_head"],
+    "tied head": ["embedding", *(f"layers.{i}.{part}" for i in (0, 1) for part in ("self_attn", "linear1", "linear2")),
+                  "norm"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_blocks_of_other_peoples_networks(name: str):
+    assert names(of_architecture(name, "block")) == BLOCKS[name]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_of_other_peoples_networks(name: str):
+    assert names(of_architecture(name, "layer")) == LAYERS[name]
+
+
+def test_post_norms_stay_with_the_part_that_they_follow():
+    rows = {row.name: set(row.tensors) for row in of_architecture("tied head", "layer").rows}
+    # On torch's fast path none of an encoder layer's modules is called: their order would not be known.
+    assert {"layers.0.norm1.weight", "layers.0.self_attn.out_proj.weight"} <= rows["layers.0.self_attn"]
+    assert {"layers.0.norm2.weight", "layers.0.linear2.weight"} <= rows["layers.0.linear2"]
+    rows = {row.name: set(row.tensors) for row in of_architecture("bert", "layer").rows}
+    assert "bert.encoder.layer.0.attention.output.LayerNorm.weight" in rows["bert.encoder.layer.0.attention"]
+    assert "bert.encoder.layer.0.output.LayerNorm.weight" in rows["bert.encoder.layer.0.output.dense"]
+
+
+PLAIN = ("vgg11", "vgg11_bn", "resnet18", "resnet50", "googlenet", "inception")
+
+
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name not in PLAIN])
+def test_no_weight_is_left_out(name: str):
+    architecture = ARCHITECTURES[name]
+    model, example = architecture.build(), architecture.batch(2, torch.Generator().manual_seed(1))
+    tensors = describe(model)
+    parameters = {info.name for info in tensors if info.kind == "parameter"}
+    for granularity in ("layer", "module", "block"):
+        found = find_layers(model, tensors, example, granularity)
+        claimed = [tensor for row in found.rows for tensor in row.tensors]
+        assert parameters <= set(claimed)
+        assert len(claimed) == len(set(claimed))
+        assert len(set(names(found))) == len(found.rows)
+
+
+def test_a_whole_network_called_mlp_is_not_one_layer():
+    class MLP(nn.Sequential):
+        pass
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(64, 8), nn.Linear(8, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.b(self.a(x))
+
+    assert names(layers(MLP(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10)))) == ["1", "3"]
+    assert names(layers(nn.Sequential(nn.Flatten(), Attention()))) == ["1.a", "1.b"]
+
+
+def test_a_backbone_in_a_sequence_is_no_block():
+    backbone = torchvision.models.resnet18(num_classes=16)
+    model = nn.Sequential(backbone, nn.ReLU(), nn.Linear(16, 10))
+    stages = [f"0.layer{i}.{j}" for i in range(1, 5) for j in range(2)]
+    assert names(layers(model, torch.zeros(2, 3, 32, 32), "block")) == ["0.conv1", *stages, "0.fc", "2"]
+
+
+def test_several_parameters_beside_children_go_by_their_own_names():
+    class Stem(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.token, self.places = nn.Parameter(torch.zeros(8)), nn.Parameter(torch.zeros(8))
+            self.patches = nn.Linear(64, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.patches(x.flatten(1)) + self.token + self.places
+
+    found = names(layers(nn.Sequential(Stem(), nn.Linear(8, 10))))
+    assert found == ["0.token", "0.places", "0.patches", "1"]
