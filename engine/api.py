@@ -28,8 +28,9 @@ from .replay.purity import left_alone
 from .result import ProbeResult
 from .sources import StateSource
 from .state import describe, named_tensors, to_array
-from .sweep import CHECKED, Sweep, measure_baseline
+from .sweep import CHECKED, Sweep
 from .tallies import Judge, Outcome, judge, logits_of
+from .trained import measure_baseline
 from .variants import Residents
 
 Hook = Callable[[Any, Any], Tensor]

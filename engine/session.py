@@ -45,8 +45,9 @@ from .sources import StoreSource
 from .spec import ProbeSection, Spec
 from .specfile import stored_spec
 from .state import load_arrays, named_tensors, to_array
-from .sweep import CHECKED, AfterCell, Sweep, Work, measure_baseline
+from .sweep import CHECKED, AfterCell, Sweep, Work
 from .tallies import Baseline, Tally
+from .trained import measure_baseline
 from .variants import Residents
 
 SAME_ERROR = 0.005

@@ -84,18 +84,21 @@ class Tally:
 
 
 def count(outcome: Outcome, prediction: Tensor, wrong: Tensor) -> Tensor:
-    """float64[5] on the device: wrong, worse, better, agreeing, loss of a batch.
+    """float64[variant, 5] on the device: wrong, worse, better, agreeing, loss of a batch.
 
-    `prediction` and `wrong` are the trained network's on the same examples.
+    `prediction` and `wrong` are the trained network's on the same k examples; `outcome` is of one variant or of several
+    behind one another, [variant * k].
     """
+    mine, shape = outcome.wrong.view(-1, len(wrong)), (-1, len(wrong))
     return torch.stack(
         [
-            outcome.wrong.sum(dtype=torch.float64),
-            (outcome.wrong & ~wrong).sum(dtype=torch.float64),
-            (~outcome.wrong & wrong).sum(dtype=torch.float64),
-            (outcome.prediction == prediction).sum(dtype=torch.float64),
-            outcome.loss.sum(dtype=torch.float64),
-        ]
+            mine.sum(1, dtype=torch.float64),
+            (mine & ~wrong).sum(1, dtype=torch.float64),
+            (~mine & wrong).sum(1, dtype=torch.float64),
+            (outcome.prediction.view(shape) == prediction).sum(1, dtype=torch.float64),
+            outcome.loss.view(shape).sum(1, dtype=torch.float64),
+        ],
+        dim=1,
     )
 
 
