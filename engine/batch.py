@@ -175,11 +175,14 @@ def _probed(run: Run, prepared: Prepared, observer: Observer, team: Team | None)
     if todo:
         damaged += carry_out_plan(run, probe, todo, prepared, observer, team)
     if damaged:
-        raise RunFailedError(
-            f"run '{inert(run.name)}' could not be probed wholly; all that does not need what is damaged is "
-            f"measured. {damaged[0]}"
-        )
+        raise RunFailedError(_not_wholly(run, damaged))
     return probe, bool((opened and opened[1]) or todo)
+
+
+def _not_wholly(run: Run, errors: Sequence[LyrxError]) -> str:
+    told = list(dict.fromkeys(map(str, errors)))
+    more = f" And {len(told) - 1} more of this kind." if len(told) > 1 else ""
+    return f"run '{inert(run.name)}' could not be probed wholly; all other cells are measured. {told[0]}{more}"
 
 
 def carry_out_plan(
@@ -193,7 +196,7 @@ def carry_out_plan(
     """Measure and commit the cells `todo`, then make sure that the network is still the trained one.
 
     The processes of `team` do it together.
-    Returns what was damaged: cells that need it are left out, the others are measured.
+    Returns why cells could not be measured (what they need is damaged, the network fails with them); the others are.
     """
     damaged: list[LyrxError] = []
     info = probe.info

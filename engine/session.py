@@ -167,8 +167,8 @@ class Session:
 
         The caller holds the run's writer's lock.  Cells go on from what is committed, unless `again`.  Those that have
         ended are committed before their look is yielded, the others from time to time.  `after_cell(work, examples
-        seen)` may raise CancelledError: what was seen until then is committed first.  Cells whose checkpoint is damaged
-        are left out, `on_error` hears of them.
+        seen)` may raise CancelledError: what was seen until then is committed first.  Cells whose checkpoint is
+        damaged, or with which the network's own code fails, are left out; `on_error` hears of each.
         """
         rank, size = self._sharing.rank, self._sharing.size
         if rank == 0:

@@ -7,6 +7,7 @@ they share each batch's recording.  Looks grow: their number stays small, and th
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -15,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..store import LyrxError
+from ..store import LyrxError, inert
 from ..store.stopping import Rule
-from .device import out_of_memory
+from .device import out_of_memory, unusable
+from .errors import CancelledError, NetworkFailedError, RestoreError
 from .forwards import Batch, Fallback, Forwards, Row, Variant
 from .intervals import CONFIDENCE, paired_error, paired_intervals
 from .memory import NO_ROOM, BatchSize
@@ -46,6 +48,8 @@ class Work:
     kind: str
     load: Callable[[], Variant]
     """Its variant, values on the device."""
+    name: str = ""
+    """For messages: its layer and column."""
     confidence: float = CONFIDENCE
     tally: Tally = field(default_factory=Tally)
     error: float = 0.0
@@ -63,7 +67,7 @@ class Work:
     ended: bool = False
     """It needs no more at all."""
     failure: LyrxError | None = None
-    """Why its values could not be had."""
+    """Why its values could not be had, or the network not be run with them."""
 
 
 class Sweep:
@@ -283,10 +287,10 @@ class Sweep:
         began = time.perf_counter()
         loaded: list[tuple[Work, Variant]] = []
         for work in pack:
-            try:
+            if work.failure is not None:
+                continue  # since an earlier batch: what is counted of a cell has no gaps
+            with _costing_only(work):
                 loaded.append((work, work.load()))
-            except LyrxError as error:
-                work.failure = error
         trained = self.baseline.prediction[start:stop], self.baseline.wrong[start:stop]
         works = [work for work, _ in loaded]
         if (
@@ -300,9 +304,11 @@ class Sweep:
         loading = (time.perf_counter() - began) / max(1, len(loaded))
         for work, variant in loaded:
             began = time.perf_counter()
-            output, work.reason = batch.output(variant)
-            numbers = count(self._judge(output, targets), *trained)
-            yield _Counted([work], numbers, loading + time.perf_counter() - began)
+            with _costing_only(work):
+                output, work.reason = batch.output(variant)
+                numbers = count(self._judge(output, targets), *trained)
+            if work.failure is None:
+                yield _Counted([work], numbers, loading + time.perf_counter() - began)
 
     def _folded(self, batch: Batch, variants: Sequence[Variant], targets: Any, examples: int) -> Outcome | None:
         """What became of the examples of several variants, behind one another; None where that is not to be known."""
@@ -325,6 +331,26 @@ _COUNTED = 8  # examples, those that were not replayed, seconds, the five of a t
 
 CHECKED = 8
 """Examples on which replays are compared with full forwards before they are trusted."""
+
+
+@contextmanager
+def _costing_only(work: Work) -> Iterator[None]:
+    """What raises inside costs this cell and no other: damaged values, or a network whose code refuses them.
+
+    Not where it says nothing of this cell: memory that does not suffice, a device that is lost, a cancel, weights that
+    could not be put back.
+    """
+    try:
+        yield
+    except (CancelledError, RestoreError):
+        raise
+    except LyrxError as error:
+        work.failure = error
+    except Exception as error:
+        if out_of_memory(error) or unusable(error):
+            raise
+        said = inert(f"{type(error).__name__}: {error}")
+        work.failure = NetworkFailedError(f"the network fails with {work.name or work.row.name}: {said}")
 
 
 _Waiting = tuple[Work, Tensor, tuple[float, float, float]]

@@ -1,5 +1,7 @@
 """Running lyrx in tests: specs as plain values, batches in this process, commands in processes of their own."""
 
+import io
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from typing import Any
 
 from lyrx.engine.batch import run_batch
 from lyrx.engine.specfile import make_spec
+from lyrx.engine.worker import Worker
 from lyrx.store import Run, Store
 
 TESTS = Path(__file__).parent
@@ -78,6 +81,34 @@ def weights(run: Run, epoch: int) -> dict[str, bytes]:
 def cells(run: Run) -> dict[Any, Any]:
     """Every committed estimate of the newest probe."""
     return run.probe().results().estimates
+
+
+def worked(*requests: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a worker in this very process says to requests, each made when the one before has finished or failed."""
+    read, write = os.pipe()
+    events = io.BytesIO()
+    with os.fdopen(read, "rb") as given, os.fdopen(write, "wb") as giving:
+        waiting = iter(requests)
+
+        def ask() -> None:
+            request = next(waiting, None)
+            if request is None:
+                giving.close()
+            else:
+                giving.write(json.dumps(request).encode() + b"\n")
+                giving.flush()
+
+        class Events(io.BytesIO):
+            def write(self, line: Any) -> int:
+                events.write(line)
+                said = json.loads(line)
+                if said["type"] == "finished" or (said["type"] == "failed" and said["cell"] is None):
+                    ask()
+                return len(line)
+
+        ask()
+        Worker(given, Events()).run()
+    return [json.loads(line) for line in events.getvalue().splitlines()]
 
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
