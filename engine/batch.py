@@ -10,7 +10,16 @@ from typing import Any
 from ..store import Cell, LyrxError, Probe, Run, Store, change_settings, inert
 from .distances import commit_distances
 from .errors import RunConflictError, RunFailedError, SpecError
-from .events import LayerFellBack, Observer, PictureSharpened, ProbeOpened, RunClosed, RunOpened
+from .events import (
+    BaselineProgress,
+    LayerFellBack,
+    LookProgress,
+    Observer,
+    PictureSharpened,
+    ProbeOpened,
+    RunClosed,
+    RunOpened,
+)
 from .forwards import Fallback
 from .prepare import Prepared, prepare, probe_of, refuse_conflict
 from .session import Session
@@ -207,8 +216,17 @@ def carry_out_plan(
 
     start = time.perf_counter()
     sharing = Shared(team) if team and team.size > 1 else Alone()
-    with Session(run, probe, prepared.spec, prepared.data, fell_back, sharing) as session:
-        looks = session.measure(todo, on_error=lambda cell, error: damaged.append(error))
+
+    def baseline(seen: int, of: int) -> None:
+        observer(BaselineProgress(run.name, info.id, seen, of))
+
+    with Session(run, probe, prepared.spec, prepared.data, fell_back, sharing, baseline) as session:
+
+        def progress(seen: int, share: float) -> None:
+            took = time.perf_counter() - start
+            observer(LookProgress(run.name, info.id, seen, session.total, len(todo), took, share))
+
+        looks = session.measure(todo, on_error=lambda cell, error: damaged.append(error), on_progress=progress)
         for number, look in enumerate(looks, start=1):
             observer(
                 PictureSharpened(

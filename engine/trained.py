@@ -21,18 +21,25 @@ def measure_baseline(
     after_batch: Callable[[int], None] = lambda seen: None,
     sharing: Sharing | None = None,
 ) -> Baseline:
-    """The trained network on all examples. `after_batch(seen)` may raise CancelledError."""
+    """The trained network on all examples.
+
+    `after_batch(seen)` hears after each batch how many examples are known, and may raise CancelledError.
+    """
     sharing = sharing or Alone()
 
     def compute(unit: Unit) -> tuple[np.ndarray, dict[str, Any]]:
         found = list(_outcomes(forwards, batches, unit.start, unit.stop, size, judge))
         rows = torch.stack([torch.cat([one.prediction for one in found]), torch.cat([one.wrong for one in found])])
         losses = [float(one.loss.sum(dtype=torch.float64)) for one in found]
-        after_batch(unit.start)
         return rows.double().cpu().numpy(), {"losses": losses, "batch_size": size.now}
 
     spans = [(start, min(start + size.now, len(batches))) for start in range(0, len(batches), size.now)]
-    parts = sorted(sharing.parts(spans, [1.0], compute), key=lambda part: part.unit.start)
+    parts, seen = [], 0
+    for part in sharing.parts(spans, [1.0], compute):
+        parts.append(part)
+        seen += part.unit.stop - part.unit.start
+        after_batch(seen)
+    parts.sort(key=lambda part: part.unit.start)
     size.now = min(part.news["batch_size"] for part in parts)
     prediction, wrong = torch.from_numpy(np.concatenate([part.rows for part in parts], axis=1)).to(forwards.device)
     loss = sum(loss for part in parts for loss in part.news["losses"])

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -83,12 +84,15 @@ def cells(run: Run) -> dict[Any, Any]:
     return run.probe().results().estimates
 
 
-def worked(*requests: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a worker in this very process says to requests, each made when the one before has finished or failed."""
+def worked(*requests: dict[str, Any], cancel_at: str = "") -> list[dict[str, Any]]:
+    """What a worker in this very process says to requests, each made when the one before has finished or failed.
+
+    At the first event of the type `cancel_at` all is cancelled; the worker goes on when it has heard it.
+    """
     read, write = os.pipe()
     events = io.BytesIO()
     with os.fdopen(read, "rb") as given, os.fdopen(write, "wb") as giving:
-        waiting = iter(requests)
+        waiting, cancelled = iter(requests), []
 
         def ask() -> None:
             request = next(waiting, None)
@@ -102,12 +106,19 @@ def worked(*requests: dict[str, Any]) -> list[dict[str, Any]]:
             def write(self, line: Any) -> int:
                 events.write(line)
                 said = json.loads(line)
+                if said["type"] == cancel_at and not cancelled:
+                    cancelled.append(said)
+                    giving.write(b'{"type": "cancel"}\n')
+                    giving.flush()
+                    while not worker._cancelled:
+                        time.sleep(0.001)
                 if said["type"] == "finished" or (said["type"] == "failed" and said["cell"] is None):
                     ask()
                 return len(line)
 
+        worker = Worker(given, Events())
         ask()
-        Worker(given, Events()).run()
+        worker.run()
     return [json.loads(line) for line in events.getvalue().splitlines()]
 
 
