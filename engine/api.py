@@ -1,6 +1,7 @@
 """`probe(model, data, ...)`: which layers of a network matter, in one call, without a store."""
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
@@ -13,7 +14,7 @@ from ..store.stopping import Rule
 from .building import seeded
 from .cells import Cells
 from .device import choose_device
-from .errors import DataError, ModelError, RestoreError, SpecError
+from .errors import DataError, ModelError, NetworkFailedError, RestoreError, SpecError
 from .examples import order_of
 from .forwards import Forwards, Row
 from .inputs import Inputs, gather
@@ -28,8 +29,9 @@ from .replay.purity import left_alone
 from .result import ProbeResult
 from .sources import StateSource
 from .state import describe, named_tensors, to_array
-from .sweep import CHECKED, Sweep, measure_baseline
+from .sweep import CHECKED, Sweep
 from .tallies import Judge, Outcome, judge, logits_of
+from .trained import measure_baseline
 from .variants import Residents
 
 Hook = Callable[[Any, Any], Tensor]
@@ -82,6 +84,8 @@ def probe(
     norm_statistics: of BatchNorm: put back with their layer, kept as trained, or estimated anew on `norm_batches`
     batches of 128 examples of `norm_data` (training data, without targets' being used).
 
+    A network that fails with some layer's values costs only those: they are NaN, `failures` and a warning say why.
+
     Raises LyrxError for what does not fit together: SpecError, ModelError, LayerError, DataError, ColumnError.
     """
     _check_words(granularity=granularity, evaluator=evaluator, precision=precision, norm_statistics=norm_statistics)
@@ -119,15 +123,18 @@ def probe(
             sweep = Sweep(forwards, ordered, baseline, rule, size, judged)
 
             def result() -> ProbeResult:
-                estimates = {work.key: estimate_of(work, len(ordered)) for work in works if work.tally.seen}
-                return ProbeResult(
-                    info, estimates, baseline.error, baseline.loss, tolerance, tuple(forwards.fallbacks.values())
-                )
+                known = [work for work in works if work.tally.seen and work.failure is None]
+                estimates = {work.key: estimate_of(work, len(ordered)) for work in known}
+                failures = tuple(str(work.failure) for work in works if work.failure is not None)
+                fallbacks = tuple(forwards.fallbacks.values())
+                return ProbeResult(info, estimates, baseline.error, baseline.loss, tolerance, fallbacks, failures)
 
             for group in sweep.run(works):
-                failed = next((work.failure for work in group if work.failure is not None), None)
-                if failed is not None:
-                    raise failed
+                for work in group:
+                    if isinstance(work.failure, NetworkFailedError):
+                        warnings.warn(str(work.failure), RuntimeWarning, stacklevel=2)
+                    elif work.failure is not None:
+                        raise work.failure
                 if on_look is not None:
                     on_look(result())
             return result()

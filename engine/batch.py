@@ -12,8 +12,10 @@ from ..store import Cell, LyrxError, Probe, Run, Store, change_settings, inert
 from .distances import commit_distances
 from .errors import RunConflictError, RunFailedError, SpecError
 from .events import (
+    BaselineProgress,
     DataStreamed,
     LayerFellBack,
+    LookProgress,
     Observer,
     PictureSharpened,
     ProbeOpened,
@@ -195,11 +197,14 @@ def _probed(run: Run, prepared: Prepared, observer: Observer, team: Team | None)
     if todo:
         damaged += carry_out_plan(run, probe, todo, prepared, observer, team)
     if damaged:
-        raise RunFailedError(
-            f"run '{inert(run.name)}' could not be probed wholly; all that does not need what is damaged is "
-            f"measured. {damaged[0]}"
-        )
+        raise RunFailedError(_not_wholly(run, damaged))
     return probe, bool((opened and opened[1]) or todo)
+
+
+def _not_wholly(run: Run, errors: Sequence[LyrxError]) -> str:
+    told = list(dict.fromkeys(map(str, errors)))
+    more = f" And {len(told) - 1} more of this kind." if len(told) > 1 else ""
+    return f"run '{inert(run.name)}' could not be probed wholly; all other cells are measured. {told[0]}{more}"
 
 
 def carry_out_plan(
@@ -213,7 +218,7 @@ def carry_out_plan(
     """Measure and commit the cells `todo`, then make sure that the network is still the trained one.
 
     The processes of `team` do it together.
-    Returns what was damaged: cells that need it are left out, the others are measured.
+    Returns why cells could not be measured (what they need is damaged, the network fails with them); the others are.
     """
     damaged: list[LyrxError] = []
     info = probe.info
@@ -224,10 +229,19 @@ def carry_out_plan(
 
     start = time.perf_counter()
     sharing = Shared(team) if team and team.size > 1 else Alone()
-    with Session(run, probe, prepared.spec, prepared.data, fell_back, sharing) as session:
+
+    def baseline(seen: int, of: int) -> None:
+        observer(BaselineProgress(run.name, info.id, seen, of))
+
+    with Session(run, probe, prepared.spec, prepared.data, fell_back, sharing, baseline) as session:
         if session.note:
             observer(DataStreamed(run.name, session.note))
-        looks = session.measure(todo, on_error=lambda cell, error: damaged.append(error))
+
+        def progress(seen: int, share: float) -> None:
+            took = time.perf_counter() - start
+            observer(LookProgress(run.name, info.id, seen, session.total, len(todo), took, share))
+
+        looks = session.measure(todo, on_error=lambda cell, error: damaged.append(error), on_progress=progress)
         for number, look in enumerate(looks, start=1):
             observer(
                 PictureSharpened(

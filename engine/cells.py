@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..store import Cell, ProbeInfo
+from ..store import Cell, Column, ProbeInfo, inert
 from .forwards import Row, Variant
 from .intervals import CONFIDENCE
 from .interventions import Interventions
@@ -39,6 +39,7 @@ class Cells:
             key=cell,
             row=row,
             kind=kind,
+            name=_named(row, column, cell),
             load=lambda: Variant(row, kind, self._residents.get(cell, lambda: self._values(cell))),
             # Bonferroni over the draws: the mean of their intervals' ends then holds the mean of their errors.
             confidence=1 - (1 - CONFIDENCE) / column.draws,
@@ -51,3 +52,9 @@ class Cells:
         if self._renormer is None or cell.layer is None:
             return values
         return values | self._renormer.statistics(values)
+
+
+def _named(row: Row, column: Column, cell: Cell) -> str:
+    """A cell in a message: its layer, column, and draw if there are several."""
+    draw = f", draw {cell.draw + 1} of {column.draws}" if column.draws > 1 else ""
+    return f"{inert(row.name)} at '{column.label}'{draw}"

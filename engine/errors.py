@@ -37,6 +37,10 @@ class RunFailedError(LyrxError, RuntimeError):
     exit_code = 1
 
 
+class NetworkFailedError(RunFailedError):
+    """The network's own code raises with a cell's values; the other cells do not need them."""
+
+
 class RestoreError(RunFailedError):
     """The trained weights are not what they were after a cell: nothing measured since can be trusted."""
 

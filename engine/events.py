@@ -68,6 +68,32 @@ class ProbeOpened:
 
 
 @dataclass(frozen=True)
+class BaselineProgress:
+    """The trained network, with which all cells are compared, is being run on all examples."""
+
+    run: str
+    probe: str
+    seen: int
+    of: int
+
+
+@dataclass(frozen=True)
+class LookProgress:
+    """Within a look that takes long: the picture as it is committed now and then, until the look has ended."""
+
+    run: str
+    probe: str
+    seen: int
+    """Examples that the cell last at work has seen."""
+    of: int
+    todo: int
+    seconds: float
+    """Since the probe was opened."""
+    share: float
+    """Of the work that is done, 0..1, as far as it is known."""
+
+
+@dataclass(frozen=True)
 class PictureSharpened:
     """A look has ended: some cells have seen more examples. The first one shows the whole picture."""
 
@@ -125,6 +151,8 @@ Event = (
     | EpochCommitted
     | WeightsRead
     | ProbeOpened
+    | BaselineProgress
+    | LookProgress
     | PictureSharpened
     | LayerFellBack
     | DataStreamed

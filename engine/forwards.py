@@ -14,26 +14,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .agreement import CHECKS, TELLING, differ, finite
 from .device import out_of_memory
+from .folding import Folds, most_folded
 from .interventions import applied
 from .precision import Precision
+from .replay.fold import Fold
 from .replay.fuse import Fusion
 from .replay.purity import left_alone, put_back
 from .replay.recipe import Recipe
 from .replay.replayer import Arguments, DivergedError, Record, Replayer, UnreplayableError
-from .replay.structure import tensors_in
 from .replay.swap import Swap
 from .replay.trace import Trace
 from .state import evaluating
 
 MOST_TRACES = 8
 """Ways through the network (branches on data) that are followed before a batch that takes another is not replayed."""
-
-_TELLING = 10.0
-"""Times the tolerance: a check proves something if the variant's output is so far from the trained network's."""
-
-_CHECKS = 4
-"""Checks that prove nothing before a row that seems to have no effect is trusted all the same."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +81,7 @@ class Forwards:
         self._traces: list[Trace] = []
         self._checked: dict[tuple[str, str, int], int] = {}  # by row, kind, trace: checks that are still to be made
         self._starts: dict[tuple[int, str], int] = {}
+        self._folds = Folds(self)
         self._slice: Arguments | None = None
         self._trained: Any = None  # the trained network's output for the slice
         self._layout = ExitStack()
@@ -113,6 +110,7 @@ class Forwards:
         self._starts.clear()
         self._checked.clear()
         self._slice = self._trained = None
+        self._folds.clear()
         self._counting = []
 
     @contextmanager
@@ -128,6 +126,12 @@ class Forwards:
     def give_up(self, reason: str) -> None:
         """Full forwards only, from now on."""
         self._unreplayable = reason
+
+    @property
+    def slice(self) -> Arguments:
+        """The few examples that replays are checked on."""
+        assert self._slice is not None
+        return self._slice
 
     def depth(self, row: Row) -> int:
         """When, in a forward, a row's variants begin: for ordering them."""
@@ -192,13 +196,12 @@ class Forwards:
 
     def memory(self, rows: Sequence[Row]) -> tuple[int, int]:
         """Bytes that one example takes: (at the peak of a forward, kept in a record for `rows`)."""
-        assert self._slice is not None
         if not self._traces:
             return 0, 0
-        examples = max(1, next((len(tensor) for tensor in self._slice.tensors()), 1))
+        examples = max(1, next((len(tensor) for tensor in self.slice.tensors()), 1))
         peak = self._traces[0].peak // examples
         try:
-            return peak, self._recorded(self._traces[0], self._slice, rows).bytes // examples
+            return peak, self.recorded(self._traces[0], self.slice, rows).bytes // examples
         except Exception as error:  # opening a batch will say the same
             if out_of_memory(error):
                 raise
@@ -245,21 +248,20 @@ class Forwards:
         if key in self.fallbacks or (variant.row.name, "") in self.fallbacks:
             return False
         place = (*key, self._traces.index(trace))
-        if not self._checked.get(place, _CHECKS):
+        if not self._checked.get(place, CHECKS):
             return True
-        assert self._slice is not None
-        wrong, proven = self._difference(variant, trace, batch.arguments if place[2] else self._slice)
+        wrong, proven = self._difference(variant, trace, batch.arguments if place[2] else self.slice)
         if wrong:
             self._fall_back(Fallback(*key, wrong))
             return False
-        self._checked[place] = 0 if proven else self._checked.get(place, _CHECKS) - 1
+        self._checked[place] = 0 if proven else self._checked.get(place, CHECKS) - 1
         return True
 
     def _difference(self, variant: Variant, trace: Trace, arguments: Arguments) -> tuple[str, bool]:
         """What is wrong with a replay of `variant` (empty where it is right), and whether the check proves anything."""
         try:
-            record = self._recorded(trace, arguments, [variant.row])
-            self._distract(arguments)
+            record = self.recorded(trace, arguments, [variant.row])
+            self.distract(arguments)
             replayed = self.replayed(record, self.recipe(trace, variant.row), variant)
         except DivergedError as error:
             return f"with it the network goes another way ({error})", True
@@ -270,10 +272,26 @@ class Forwards:
             return f"replay failed ({type(error).__name__}: {error})", True
         full, tolerance = self.reference(variant, arguments), self.precision.tolerance
         # Where nothing changes, a replay that takes no notice of the variant would be equal as well.
-        proven = arguments is not self._slice or bool(_compare(self._trained, full, _TELLING * tolerance))
-        return _compare(full, replayed, tolerance), proven and _finite(full)
+        proven = arguments is not self.slice or bool(differ(self._trained, full, TELLING * tolerance))
+        wrong = differ(full, replayed, tolerance)
+        return wrong and f"replay {wrong}", proven and finite(full)
 
-    def _distract(self, arguments: Arguments) -> None:
+    def most_folded(self, examples: int, batch_size: int) -> int:
+        """How many variants of a row may share a run, of `examples` examples each."""
+        return most_folded(self.device.type, examples, batch_size) if self.replays else 1
+
+    def outputs(self, record: Record, variants: Sequence[Variant], batch: "Batch") -> Any | None:
+        """The output of variants of one row and kind, behind one another, where that is known to be right."""
+        if not self.checked(variants[0], record.trace, batch):
+            return None
+        return self._folds.output(record, self._traces.index(record.trace), variants, batch.arguments)
+
+    @property
+    def unfolded(self) -> Mapping[str, str]:
+        """By row: why its variants are computed one by one, or in some batches."""
+        return self._folds.reasons
+
+    def distract(self, arguments: Arguments) -> None:
         """A forward of other data in between: what is kept out of sight (in a hook's variables, say) becomes wrong."""
         try:
             self.full(arguments.another())
@@ -284,6 +302,11 @@ class Forwards:
     def replayed(self, record: Record, recipe: Recipe, variant: Variant) -> Any:
         with self.swap.swapped(variant.values), self._computing():
             return self._replayer.run(record, recipe)
+
+    def folded(self, record: Record, recipe: Recipe, fold: Fold) -> Any:
+        """Several variants at once, as :class:`Folds` finds it right. Raises DivergedError, UnfoldableError."""
+        with self._computing():
+            return self._replayer.run(record, recipe, fold)
 
     def recipe(self, trace: Trace, row: Row) -> Recipe:
         """How to run from the first use of any of the row's tensors on."""
@@ -319,19 +342,19 @@ class Forwards:
                 raise
             raise UnreplayableError(f"following it failed ({type(error).__name__}: {error})") from error
 
-    def _recorded(self, trace: Trace, arguments: Arguments, rows: Sequence[Row]) -> Record:
+    def recorded(self, trace: Trace, arguments: Arguments, rows: Sequence[Row]) -> Record:
         recipes = [self.recipe(trace, row) for row in rows]
         with self._computing():
             return self._replayer.record(trace, arguments, recipes)
 
     def _opened(self, trace: Trace, arguments: Arguments, rows: Sequence[Row]) -> "Batch":
-        record = self._recorded(trace, arguments, rows)
+        record = self.recorded(trace, arguments, rows)
         return Batch(self, arguments, record, {row.name: row for row in rows})
 
     def again(self, record: Record, arguments: Arguments, rows: Sequence[Row]) -> Record | None:
         """A record like one that was spoilt."""
         try:
-            return self._recorded(record.trace, arguments, rows)
+            return self.recorded(record.trace, arguments, rows)
         except DivergedError:
             return None
 
@@ -356,6 +379,19 @@ class Batch:
         self.arguments = arguments
         self._forwards, self._record, self._rows, self._reason = forwards, record, rows, reason
 
+    def outputs(self, variants: Sequence[Variant]) -> Any | None:
+        """The output of several variants of one row and kind as of one batch, behind one another; None: one by one."""
+        if self._record is None or variants[0].row.name not in self._rows:
+            return None
+        output = self._forwards.outputs(self._record, variants, self)
+        self._mend()
+        return output
+
+    def _mend(self) -> None:
+        """A record that a run has spoilt is made anew."""
+        if self._record is not None and self._record.spoilt:
+            self._record = self._forwards.again(self._record, self.arguments, list(self._rows.values()))
+
     def output(self, variant: Variant) -> tuple[Any, str]:
         """A variant's output, and why it was not replayed ('' where it was)."""
         forwards, name = self._forwards, variant.row.name
@@ -365,8 +401,7 @@ class Batch:
                 return forwards.replayed(self._record, forwards.recipe(self._record.trace, variant.row), variant), ""
             except DivergedError as error:
                 forwards.diverged(variant, error)
-                if self._record.spoilt:
-                    self._record = forwards.again(self._record, self.arguments, list(self._rows.values()))
+                self._mend()
             except Exception as error:
                 if out_of_memory(error):
                     raise
@@ -376,28 +411,6 @@ class Batch:
             forwards.failed(variant, failed)
         found = forwards.fallbacks.get((name, "")) or forwards.fallbacks.get((name, variant.kind))
         return output, found.reason if found else self._reason
-
-
-def _compare(full: Any, replayed: Any, tolerance: float) -> str:
-    expected, got = tensors_in(full), tensors_in(replayed)
-    if [tensor.shape for tensor in expected] != [tensor.shape for tensor in got]:
-        return "replay gives something of another shape"
-    for one, other in zip(expected, got, strict=True):
-        one, other = one.double(), other.double()
-        if not torch.equal(one.isfinite(), other.isfinite()):
-            return "replay differs from a full forward in which numbers are finite"
-        finite = one.isfinite()
-        one, other = one[finite], other[finite]
-        if one.numel():
-            difference = float((one - other).abs().max() / one.abs().max().clamp_min(1e-30))
-            if difference > tolerance:
-                return f"replay differs from a full forward by {difference:.1e}, relative to the largest output"
-    return ""
-
-
-def _finite(output: Any) -> bool:
-    """Whether there are numbers in it that can be compared."""
-    return any(bool(tensor.isfinite().any()) for tensor in tensors_in(output))
 
 
 @contextmanager

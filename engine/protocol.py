@@ -8,13 +8,15 @@ A conversation::
     -> {"type": "probe", "id": "7", "store": "lyrx.zarr", "run": "fcn", "probe": null, "cells": [[0, 1, 0]]}
     <- {"type": "accepted", "id": "7", "cells": 1}
     <- {"type": "device", "device": "cpu", "memory_used": 512000000, "memory_total": 25000000000}
+    <- {"type": "baseline", "id": "7", "examples": 4096, "of": 10000}
     <- {"type": "progress", "id": "7", "cell": [0, 1, 0], "done": 0, "total": 1, "examples": 4000, "of": 10000}
     <- {"type": "committed", "id": "7", "cell": [0, 1, 0], "done": 1, "total": 1, "seconds": 0.06}
     <- {"type": "finished", "id": "7", "done": 1, "cancelled": false}
 
+`baseline` comes only where the trained network has not been run on all examples yet.
 A cell is `[layer, column, draw]`; layer null is the whole network.  Numbers are not sent: they are in the store, and
 `committed` says that they can be read there.  Requests are carried out one after the other, in order; `cancel` takes
-effect between two batches of examples.  After `failed` without a cell the whole request has ended.
+effect between two batches of examples, of the baseline too.  After `failed` without a cell the whole request has ended.
 """
 
 from typing import Annotated, Literal
@@ -101,6 +103,15 @@ class DeviceEvent(_Message):
     memory_total: int
 
 
+class BaselineEvent(_Message):
+    """Before the first cell: examples on which the trained network is known, with which all cells are compared."""
+
+    type: Literal["baseline"] = "baseline"
+    id: str
+    examples: int
+    of: int
+
+
 class ProgressEvent(_Message):
     """Examples seen of the cell at work."""
 
@@ -149,7 +160,15 @@ class PongEvent(_Message):
 
 Request = ProbeRequest | CancelRequest | PingRequest | QuitRequest
 Event = (
-    ReadyEvent | AcceptedEvent | DeviceEvent | ProgressEvent | CommittedEvent | FailedEvent | FinishedEvent | PongEvent
+    ReadyEvent
+    | AcceptedEvent
+    | DeviceEvent
+    | BaselineEvent
+    | ProgressEvent
+    | CommittedEvent
+    | FailedEvent
+    | FinishedEvent
+    | PongEvent
 )
 
 _REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="type")])

@@ -34,6 +34,8 @@ class ProbeResult:
     tolerance: float
     fallbacks: tuple[Fallback, ...]
     """What was not replayed, and why."""
+    failures: tuple[str, ...] = ()
+    """The network's own errors with a layer replaced, layer and column named: such a draw counts as not measured."""
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -99,7 +101,7 @@ class ProbeResult:
             "granularity": self.info.granularity,
             "cells": cells,
             "fallbacks": [{"layer": one.row, "kind": one.kind, "reason": one.reason} for one in self.fallbacks],
-        }
+        } | ({"failures": list(self.failures)} if self.failures else {})
         return json.dumps(value, indent=2, allow_nan=False)
 
     def to_xarray(self) -> "xarray.Dataset":

@@ -3,6 +3,7 @@
 `lyrx batch` and `lyrx probe` carry out whole plans with it, the worker single cells; all commit to the store.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -45,15 +46,19 @@ from .sources import StoreSource
 from .spec import ProbeSection, Spec
 from .specfile import stored_spec
 from .state import load_arrays, named_tensors, to_array
-from .sweep import CHECKED, AfterCell, Sweep, Work, measure_baseline
+from .sweep import CHECKED, AfterCell, Sweep, Work
 from .tallies import Baseline, Tally
 from .tasks import TASKS
+from .trained import measure_baseline
 from .variants import Residents
 
 SAME_ERROR = 0.005
 """How far the rebuilt network's error may lie from the one measured in training: another device rounds otherwise."""
 
 _NETWORK = "whole network"
+
+_TELL_EVERY = 0.5
+"""Seconds between two words on how far a look is."""
 
 
 def _raise(cell: Cell, error: LyrxError) -> None:
@@ -65,7 +70,9 @@ class Session:
 
     Raises NotCommittedError when the run is not trained, RunConflictError when its data are not those it was made
     from, and what loading data and building models raise.  `spec` and `data` are the run's own, where the caller has
-    read them already; `on_fallback` hears which layers are not replayed, and why, once that is in the store.
+    read them already; `on_fallback` hears which layers are not replayed, and why, once that is in the store.  Where the
+    trained network is not known on all examples yet, `on_baseline(seen, of)` hears how far that has come after each
+    batch, and may raise CancelledError.
     """
 
     def __init__(
@@ -76,6 +83,7 @@ class Session:
         data: DataSet | None = None,
         on_fallback: Callable[[Fallback], None] = lambda fallback: None,
         sharing: Sharing | None = None,
+        on_baseline: Callable[[int, int], None] = lambda seen, of: None,
     ):
         if not run.trained:
             raise NotCommittedError(
@@ -107,7 +115,7 @@ class Session:
         self._judge = TASKS[data.task].judge
         order = self._stored.order if self._stored else order_of(len(data.test_inputs), seed)
         self._order = order
-        self._on_fallback = on_fallback
+        self._on_fallback, self._on_baseline = on_fallback, on_baseline
         self._batches = Ordered(held_out_examples(data, self.device), order)
         self.total = len(order)
         self.forwards = Forwards(
@@ -170,13 +178,15 @@ class Session:
         again: bool = False,
         after_cell: AfterCell = lambda work, seen: None,
         on_error: Callable[[Cell, LyrxError], None] = _raise,
+        on_progress: Callable[[int, float], None] = lambda seen, share: None,
     ) -> Iterator[Look]:
         """Measure `cells` until the probe's rule is content with them, or with `exact` to the end of the data.
 
         The caller holds the run's writer's lock.  Cells go on from what is committed, unless `again`.  Those that have
         ended are committed before their look is yielded, the others from time to time.  `after_cell(work, examples
-        seen)` may raise CancelledError: what was seen until then is committed first.  Cells whose checkpoint is damaged
-        are left out, `on_error` hears of them.
+        seen)` may raise CancelledError: what was seen until then is committed first.  Cells whose checkpoint is
+        damaged, or with which the network's own code fails, are left out; `on_error` hears of each.
+        `on_progress(examples seen, share of the work)` hears at least every second how far a look is.
         """
         rank, size = self._sharing.rank, self._sharing.size
         if rank == 0:
@@ -189,9 +199,14 @@ class Session:
         sweep = Sweep(self.forwards, self._batches, self._baseline, rule, self.batch_size, self._judge, self._sharing)
 
         told: set[Cell] = set()
+        spoke = time.monotonic()
 
         def and_commit(work: Work, seen: int) -> None:
+            nonlocal spoke
             writer.changed(work)
+            if time.monotonic() - spoke > _TELL_EVERY:
+                spoke = time.monotonic()
+                on_progress(seen, self._share(works, len(known), rule))
             if writer.due:
                 sweep.judge(writer.waiting)
                 writer.write(durable=False)
@@ -299,7 +314,14 @@ class Session:
         return Estimate(error, error, error, self._baseline.loss, 1.0, self.total, self.total)
 
     def _new_baseline(self) -> Baseline:
-        baseline = measure_baseline(self.forwards, self._batches, self.batch_size, self._judge, sharing=self._sharing)
+        baseline = measure_baseline(
+            self.forwards,
+            self._batches,
+            self.batch_size,
+            self._judge,
+            after_batch=lambda seen: self._on_baseline(seen, self.total),
+            sharing=self._sharing,
+        )
         trained = self.run.history.at(self.run.checkpoints.final)
         # Fewer bits may give another error: then the store's own weights in full precision are what is compared.
         if trained is not None and self.settings.precision in ("fp32", "tf32"):

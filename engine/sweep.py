@@ -7,20 +7,24 @@ they share each batch's recording.  Looks grow: their number stays small, and th
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..store import LyrxError
+from ..store import LyrxError, inert
 from ..store.stopping import Rule
-from .device import out_of_memory
-from .forwards import Fallback, Forwards, Row, Variant
-from .intervals import CONFIDENCE, Floats, paired_error, paired_intervals
-from .mean_intervals import mean_intervals
+from .device import out_of_memory, unusable
+from .errors import CancelledError, NetworkFailedError, RestoreError
+from .estimates import Estimator
+from .forwards import Batch, Fallback, Forwards, Row, Variant
+from .intervals import CONFIDENCE
 from .memory import NO_ROOM, BatchSize
+from .replay.structure import OpaqueError, take_apart
 from .sharing import Alone, Sharing, Unit
 from .tallies import Baseline, Batches, Judge, Outcome, Tally, count, judge
 
@@ -32,6 +36,8 @@ SMALLEST_LOOK = 32
 
 AfterCell = Callable[["Work", int], None]
 Add = Callable[["Work", np.ndarray], None]
+Pack = Sequence["Work"]
+"""Cells of one row and kind that may share a run."""
 
 
 @dataclass(eq=False)
@@ -43,6 +49,8 @@ class Work:
     kind: str
     load: Callable[[], Variant]
     """Its variant, values on the device."""
+    name: str = ""
+    """For messages: its layer and column."""
     confidence: float = CONFIDENCE
     tally: Tally = field(default_factory=Tally)
     error: float = 0.0
@@ -60,7 +68,7 @@ class Work:
     ended: bool = False
     """It needs no more at all."""
     failure: LyrxError | None = None
-    """Why its values could not be had."""
+    """Why its values could not be had, or the network not be run with them."""
 
 
 class Sweep:
@@ -82,10 +90,7 @@ class Sweep:
         self._judge = judge
         self._sharing = sharing or Alone()
         self._told: set[tuple[str, str]] = set()  # fallbacks that the other processes know
-        self._errors, self._parts = baseline.errors, baseline.parts
-        # How many predictions for the first i examples the trained network gets wrong.
-        wrong = baseline.wrong.reshape(self.total, -1).sum(dim=1).cpu().numpy()
-        self._wrong_before = np.concatenate([[0], np.cumsum(wrong)])
+        self._parts, self._estimator = baseline.parts, Estimator(baseline)
 
     def run(
         self, works: Sequence[Work], limit: int | None = None, after_cell: AfterCell = lambda work, seen: None
@@ -111,39 +116,9 @@ class Sweep:
     def judge(self, works: Sequence[Work]) -> None:
         """The error and interval of each of `works` that has seen examples, from its tally."""
         seen = [work for work in works if work.tally.seen]
-        if not seen:
-            return
-        intervals = self._of_counts if self._parts == 1 else self._of_shares
-        for work, error, low, high in zip(seen, *intervals([work.tally for work in seen], seen), strict=True):
-            work.error, work.low, work.high = float(error), float(low), float(high)
-
-    def _of_counts(self, tallies: Sequence[Tally], works: Sequence[Work]) -> tuple[Floats, Floats, Floats]:
-        """Where an example is right or wrong: (error, low, high), float64[cell] each."""
-        n = np.array([tally.seen for tally in tallies])
-        counts = (
-            np.array([tally.worse for tally in tallies]),
-            n - self._wrong_before[n],
-            np.array([tally.better for tally in tallies]),
-            self._wrong_before[n],
-            self.total - self._errors,
-            self._errors,
-        )
-        confidence = np.array([work.confidence for work in works])
-        return paired_error(*counts), *paired_intervals(*counts, confidence)
-
-    def _of_shares(self, tallies: Sequence[Tally], works: Sequence[Work]) -> tuple[Floats, Floats, Floats]:
-        """Where an example has several predictions, some of them wrong."""
-        n = np.array([tally.seen for tally in tallies])
-        paths = [tally.path for tally in tallies]
-        return mean_intervals(
-            n,
-            np.array([tally.worse - tally.better for tally in tallies]) / self._parts,
-            ([path.variation for path in paths], [path.weight for path in paths], [path.pull for path in paths]),
-            self._wrong_before[n] / self._parts,
-            self._errors / self._parts,
-            self.total,
-            np.array([work.confidence for work in works]),
-        )
+        found = self._estimator.intervals([work.tally for work in seen], [work.confidence for work in seen])
+        for work, (error, low, high) in zip(seen, found, strict=True):
+            work.error, work.low, work.high = error, low, high
 
     def _add(self, work: Work, row: np.ndarray) -> None:
         work.tally = work.tally.plus(int(row[0]), row[3:].tolist(), self.total, self._parts)
@@ -175,23 +150,40 @@ class Sweep:
 
     def _look(self, group: list[Work], stop: int, after_cell: AfterCell) -> None:
         """Take `group` from what its cells have all seen to `stop`."""
-        group.sort(key=lambda work: self.forwards.depth(work.row))
         start, step = group[0].tally.seen, self.batch_size.now
         spans = [(first, min(first + step, stop)) for first in range(start, stop, step)]
+        packs = self._packs(group, spans[0][1] - spans[0][0])
         if self._sharing.size > 1:
-            self._share(group, spans, after_cell)
+            self._share(packs, spans, after_cell)
             return
         for first, last in spans:
-            self._unit(group, first, last, self._add, after_cell)
+            self._unit(packs, first, last, self._add, after_cell)
 
-    def _share(self, group: Sequence[Work], spans: Sequence[tuple[int, int]], after_cell: AfterCell) -> None:
+    def _packs(self, group: Sequence[Work], examples: int) -> list[Pack]:
+        """By depth: what is computed together, where it can be. The same for any number of processes."""
+        most = self.forwards.most_folded(examples, self.batch_size.now)
+        together: dict[Any, list[Work]] = {}
+        for place, work in enumerate(group):
+            together.setdefault((work.row.name, work.kind) if most > 1 else place, []).append(work)
+        packs = []
+        for works in sorted(together.values(), key=lambda works: self.forwards.depth(works[0].row)):
+            parts = -(-len(works) // most)
+            edges = [len(works) * part // parts for part in range(parts + 1)]
+            packs += [works[first:last] for first, last in pairwise(edges)]
+        return packs
+
+    def _share(self, packs: Sequence[Pack], spans: Sequence[tuple[int, int]], after_cell: AfterCell) -> None:
         """A look by several processes: this one computes some units, and learns from the others what the rest is."""
+        group = [work for pack in packs for work in pack]
+        edges = np.cumsum([0, *map(len, packs)]).tolist()
         held: list[dict[int, np.ndarray]] = [{} for _ in group]
         sizes = [self.batch_size.now]
-        for part in self._sharing.parts(spans, self._paces(group), lambda unit: self._computed(group, unit)):
+        paces = self._paces(group)
+        costs = [sum(paces[first:last]) for first, last in pairwise(edges)]
+        for part in self._sharing.parts(spans, costs, lambda unit: self._computed(packs, edges, unit)):
             self._learn(group, part.news)
             sizes.append(part.news["batch_size"])
-            for index, row in zip(part.unit.cells, part.rows, strict=True):
+            for index, row in zip(_places(edges, part.unit), part.rows, strict=True):
                 held[index][part.unit.start] = row
                 work, before = group[index], group[index].tally.seen
                 # In the order of the examples, whoever was first: what is known of a cell is always of a prefix.
@@ -201,15 +193,16 @@ class Sweep:
                     after_cell(work, work.tally.seen)
         self.batch_size.now = min(sizes)
 
-    def _computed(self, group: Sequence[Work], unit: Unit) -> tuple[np.ndarray, dict[str, Any]]:
+    def _computed(self, packs: Sequence[Pack], edges: Sequence[int], unit: Unit) -> tuple[np.ndarray, dict[str, Any]]:
         """A unit of a look that is shared, carried out here; and what the others should know."""
-        works = {index: group[index] for index in unit.cells}
+        mine = [packs[index] for index in unit.cells]
+        works = dict(zip(_places(edges, unit), (work for pack in mine for work in pack), strict=True))
         rows = {id(work): np.zeros(_COUNTED + (self._parts > 1)) for work in works.values()}
 
         def add(work: Work, row: np.ndarray) -> None:
             rows[id(work)] += row
 
-        self._unit(list(works.values()), unit.start, unit.stop, add, lambda work, seen: None)
+        self._unit(mine, unit.start, unit.stop, add, lambda work, seen: None)
         new = {key: found for key, found in self.forwards.fallbacks.items() if key not in self._told}
         self._told |= new.keys()
         news = {
@@ -235,8 +228,8 @@ class Sweep:
         depths = [self.forwards.depth(work.row) for work in group]
         return [1.1 * max(depths) + 1 - depth for depth in depths]
 
-    def _unit(self, works: Sequence[Work], start: int, stop: int, add: Add, after_cell: AfterCell) -> None:
-        """`works` on the examples `start` to `stop`, in smaller batches where memory does not suffice."""
+    def _unit(self, packs: Sequence[Pack], start: int, stop: int, add: Add, after_cell: AfterCell) -> None:
+        """`packs` on the examples `start` to `stop`, in smaller batches where memory does not suffice."""
         done: set[int] = set()
 
         def added(work: Work, row: np.ndarray) -> None:
@@ -244,12 +237,13 @@ class Sweep:
             done.add(id(work))
 
         try:
-            self._batch(works, start, stop, added, after_cell)
+            self._batch(packs, start, stop, added, after_cell)
         except Exception as error:
             if not out_of_memory(error):
                 raise
             self._make_do(error)
-            rest = [work for work in works if id(work) not in done]
+            rest = [[work for work in pack if id(work) not in done] for pack in packs]
+            rest = [pack for pack in rest if pack]
             for first in range(start, stop, self.batch_size.now):
                 self._unit(rest, first, min(first + self.batch_size.now, stop), add, after_cell)
 
@@ -259,31 +253,72 @@ class Sweep:
                 raise error
             self.forwards.give_up(NO_ROOM)
 
-    def _batch(self, works: Sequence[Work], start: int, stop: int, add: Add, after_cell: AfterCell) -> None:
+    def _batch(self, packs: Sequence[Pack], start: int, stop: int, add: Add, after_cell: AfterCell) -> None:
         began = time.perf_counter()
         arguments, targets = self.batches.between(start, stop)
-        batch = self.forwards.open(arguments, list({work.row.name: work.row for work in works}.values()))
-        prediction, wrong = self.baseline.prediction[start:stop], self.baseline.wrong[start:stop]
-        shared = (time.perf_counter() - began) / len(works)
-        waiting: list[tuple[Work, Tensor, tuple[float, float, float]]] = []
+        rows = {pack[0].row.name: pack[0].row for pack in packs}
+        batch = self.forwards.open(arguments, list(rows.values()))
+        examples = float(stop - start)
+        shared = (time.perf_counter() - began) / sum(map(len, packs))
+        waiting: list[_Waiting] = []
         try:
-            for work in works:
-                began = time.perf_counter()
-                try:
-                    variant = work.load()
-                except LyrxError as error:
-                    work.failure = error
-                    continue
-                output, work.reason = batch.output(variant)
-                numbers = count(self._judge(output, targets), prediction, wrong)
-                examples, seconds = float(stop - start), shared + time.perf_counter() - began
-                waiting.append((work, numbers, (examples, examples if work.reason else 0.0, seconds)))
-                if numbers.device.type == "cpu":
-                    _hand_over(waiting, add)
-                after_cell(work, stop)
+            for pack in packs:
+                for counted in self._counted(batch, pack, start, stop, targets):
+                    found = [
+                        (examples, examples if work.reason else 0.0, shared + counted.each) for work in counted.works
+                    ]
+                    waiting += zip(counted.works, counted.numbers, found, strict=True)
+                    if counted.numbers.device.type == "cpu":
+                        _hand_over(waiting, add)
+                    for work in counted.works:
+                        after_cell(work, stop)
         finally:
             # One transfer for all of them: until here a GPU need not wait for the host.
             _hand_over(waiting, add)
+
+    def _counted(self, batch: Batch, pack: Pack, start: int, stop: int, targets: Any) -> Iterator["_Counted"]:
+        """The cells of a pack whose values can be had, together or one by one."""
+        began = time.perf_counter()
+        loaded: list[tuple[Work, Variant]] = []
+        for work in pack:
+            if work.failure is not None:
+                continue  # since an earlier batch: what is counted of a cell has no gaps
+            with _costing_only(work):
+                loaded.append((work, work.load()))
+        trained = self.baseline.prediction[start:stop], self.baseline.wrong[start:stop]
+        works = [work for work, _ in loaded]
+        if (
+            len(loaded) > 1
+            and (outcome := self._folded(batch, [variant for _, variant in loaded], targets, stop - start)) is not None
+        ):
+            for work in works:
+                work.reason = ""
+            yield _Counted(works, count(outcome, *trained), (time.perf_counter() - began) / len(works))
+            return
+        loading = (time.perf_counter() - began) / max(1, len(loaded))
+        for work, variant in loaded:
+            began = time.perf_counter()
+            with _costing_only(work):
+                output, work.reason = batch.output(variant)
+                numbers = count(self._judge(output, targets), *trained)
+            if work.failure is None:
+                yield _Counted([work], numbers, loading + time.perf_counter() - began)
+
+    def _folded(self, batch: Batch, variants: Sequence[Variant], targets: Any, examples: int) -> Outcome | None:
+        """What became of the examples of several variants, behind one another; None where that is not to be known."""
+        output = batch.outputs(variants)
+        if output is None:
+            return None
+        try:
+            tensors, build = take_apart(targets)
+        except OpaqueError:
+            return None
+        repeated = [tensor.repeat(len(variants), *[1] * (tensor.dim() - 1)) for tensor in tensors]
+        try:
+            outcome = self._judge(output, build(repeated))
+        except Exception:  # one by one it will be seen whose fault that is
+            return None
+        return outcome if len(outcome.wrong) == len(variants) * examples else None
 
 
 _COUNTED = 8
@@ -293,51 +328,48 @@ CHECKED = 8
 """Examples on which replays are compared with full forwards before they are trusted."""
 
 
-def _hand_over(waiting: list[tuple[Work, Tensor, tuple[float, float, float]]], add: Add) -> None:
+@contextmanager
+def _costing_only(work: Work) -> Iterator[None]:
+    """What raises inside costs this cell and no other: damaged values, or a network whose code refuses them.
+
+    Not where it says nothing of this cell: memory that does not suffice, a device that is lost, a cancel, weights that
+    could not be put back.
+    """
+    try:
+        yield
+    except (CancelledError, RestoreError):
+        raise
+    except LyrxError as error:
+        work.failure = error
+    except Exception as error:
+        if out_of_memory(error) or unusable(error):
+            raise
+        said = inert(f"{type(error).__name__}: {error}")
+        work.failure = NetworkFailedError(f"the network fails with {work.name or work.row.name}: {said}")
+
+
+_Waiting = tuple[Work, Tensor, tuple[float, float, float]]
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """Cells on a batch."""
+
+    works: Sequence[Work]
+    numbers: Tensor
+    """float64[cell, 5], on the device; see :func:`count`."""
+    each: float
+    """Seconds that a cell took."""
+
+
+def _places(edges: Sequence[int], unit: Unit) -> list[int]:
+    """Of the cells of a unit of packs, where pack i holds the cells edges[i] to edges[i + 1]."""
+    return [place for pack in unit.cells for place in range(edges[pack], edges[pack + 1])]
+
+
+def _hand_over(waiting: list[_Waiting], add: Add) -> None:
     if waiting:
         numbers = torch.stack([numbers for _, numbers, _ in waiting]).cpu().numpy()
         for (work, _, rest), row in zip(waiting, numbers, strict=True):
             add(work, np.array([*rest, *row]))
         waiting.clear()
-
-
-def measure_baseline(
-    forwards: Forwards,
-    batches: Batches,
-    size: BatchSize,
-    judge: Judge = judge,
-    after_batch: Callable[[int], None] = lambda seen: None,
-    sharing: Sharing | None = None,
-) -> Baseline:
-    """The trained network on all examples. `after_batch(seen)` may raise CancelledError."""
-    sharing = sharing or Alone()
-
-    def compute(unit: Unit) -> tuple[np.ndarray, dict[str, Any]]:
-        found = list(_outcomes(forwards, batches, unit.start, unit.stop, size, judge))
-        rows = torch.stack([torch.cat([one.prediction for one in found]), torch.cat([one.wrong for one in found])])
-        losses = [float(one.loss.sum(dtype=torch.float64)) for one in found]
-        after_batch(unit.start)
-        return rows.double().cpu().numpy(), {"losses": losses, "batch_size": size.now}
-
-    spans = [(start, min(start + size.now, len(batches))) for start in range(0, len(batches), size.now)]
-    parts = sorted(sharing.parts(spans, [1.0], compute), key=lambda part: part.unit.start)
-    size.now = min(part.news["batch_size"] for part in parts)
-    prediction, wrong = torch.from_numpy(np.concatenate([part.rows for part in parts], axis=1)).to(forwards.device)
-    loss = sum(loss for part in parts for loss in part.news["losses"])
-    return Baseline(prediction.long(), wrong.bool(), loss / len(batches))
-
-
-def _outcomes(
-    forwards: Forwards, batches: Batches, start: int, stop: int, size: BatchSize, judge: Judge
-) -> Iterator[Outcome]:
-    while start < stop:
-        end = min(start + size.now, stop)
-        try:
-            arguments, targets = batches.between(start, end)
-            outcome = judge(forwards.full(arguments), targets)
-        except Exception as error:
-            if not (out_of_memory(error) and size.halve()):
-                raise
-            continue
-        yield outcome
-        start = end

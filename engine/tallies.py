@@ -105,22 +105,20 @@ class Tally:
 
 
 def count(outcome: Outcome, prediction: Tensor, wrong: Tensor) -> Tensor:
-    """float64[5 or 6] on the device: predictions wrong, worse, better, agreeing, and the loss of a batch.
+    """float64[variant, 5 or 6] on the device: predictions wrong, worse, better, agreeing, and the loss of a batch.
 
-    `prediction` and `wrong` are the trained network's on the same examples.  Where these have several predictions a
-    sixth number follows: the sum over the examples of (worse - better) squared.
+    `prediction` and `wrong` are the trained network's on the same k examples; `outcome` is of one variant or of several
+    behind one another, [variant * k].  Where an example has several predictions a sixth number follows: the sum over
+    the examples of (worse - better) squared.
     """
-    worse, better = outcome.wrong & ~wrong, ~outcome.wrong & wrong
-    numbers = [
-        outcome.wrong.sum(dtype=torch.float64),
-        worse.sum(dtype=torch.float64),
-        better.sum(dtype=torch.float64),
-        (outcome.prediction == prediction).sum(dtype=torch.float64),
-        outcome.loss.sum(dtype=torch.float64),
-    ]
+    shape = (-1, *wrong.shape)
+    mine, same = outcome.wrong.view(shape), outcome.prediction.view(shape) == prediction
+    worse, better = mine & ~wrong, ~mine & wrong
+    numbers = [mask.flatten(1).sum(1, dtype=torch.float64) for mask in (mine, worse, better, same)]
+    numbers.append(outcome.loss.view(-1, len(wrong)).sum(1, dtype=torch.float64))
     if wrong.ndim > 1:
-        numbers.append((worse.sum(dim=1) - better.sum(dim=1)).double().square().sum())
-    return torch.stack(numbers)
+        numbers.append((worse.sum(dim=2) - better.sum(dim=2)).double().square().sum(1))
+    return torch.stack(numbers, dim=1)
 
 
 def judge(output: Any, targets: Tensor) -> Outcome:

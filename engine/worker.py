@@ -21,6 +21,7 @@ from ..store import Cell, LyrxError, Probe, Run, Store
 from .errors import CancelledError, RestoreError
 from .protocol import (
     AcceptedEvent,
+    BaselineEvent,
     CancelRequest,
     CommittedEvent,
     DeviceEvent,
@@ -124,12 +125,14 @@ class Worker:
             probe = run.probe(request.probe)
             cells = self._wanted(request, probe)
             self._send(AcceptedEvent(id=request.id, cells=len(cells)))
-            session = self._session(run, probe)
+            session = self._session(request, run, probe)
             self._tell_device(session)
             # Without cells a request only warms up: it writes nothing, so it needs no lock.
             with self._writing(run) if cells else contextlib.nullcontext():
                 done = self._measure(request, session, cells)
             self._tell_device(session)
+        except CancelledError:
+            self._send(FinishedEvent(id=request.id, done=0, cancelled=True))
         except LyrxError as error:
             if isinstance(error, RestoreError):
                 self._forget(session)
@@ -173,7 +176,7 @@ class Worker:
         rest = set(probe.unfinished(exact=request.exact))
         return [cell for cell in cells if cell in rest]
 
-    def _session(self, run: Run, probe: Probe) -> "Session":
+    def _session(self, request: ProbeRequest, run: Run, probe: Probe) -> "Session":
         from .session import Session
 
         # The fingerprint is not enough: a run made anew by --fresh may have the same one.
@@ -182,7 +185,7 @@ class Worker:
             idle = [other for other, session in self._sessions.items() if session not in self._working]
             while len(self._sessions) >= WARM and idle:
                 self._sessions.pop(idle.pop(0)).close()
-            self._sessions[key] = Session(run, probe)
+            self._sessions[key] = Session(run, probe, on_baseline=self._watch_baseline(request))
         self._sessions.move_to_end(key)
         return self._sessions[key]
 
@@ -226,6 +229,20 @@ class Worker:
                     wire, count = to_wire(cell), len(done)
                     self._send(CommittedEvent(id=request.id, cell=wire, done=count, total=len(cells), seconds=seconds))
         return len(done)
+
+    def _watch_baseline(self, request: ProbeRequest) -> Callable[[int, int], None]:
+        """After each batch of the trained network: say how far it is, stop if told to."""
+        told = time.perf_counter()
+
+        def after_batch(seen: int, of: int) -> None:
+            nonlocal told
+            if request.id in self._cancelled:
+                raise CancelledError("the measurement was cancelled.")
+            if time.perf_counter() - told > _TELL_EVERY:
+                told = time.perf_counter()
+                self._send(BaselineEvent(id=request.id, examples=seen, of=of))
+
+        return after_batch
 
     def _watch(
         self, request: ProbeRequest, session: "Session", done: Sequence[Cell], total: int

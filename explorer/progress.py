@@ -52,6 +52,10 @@ def _first_picture(event: Any) -> str:
     return f"first whole picture after {event.seconds:.1f} s: {event.cells:,} cells, {event.seen:,} examples{done}"
 
 
+def _baseline(event: Any) -> str:
+    return f"the trained network first: {event.seen:,} of {event.of:,} examples"
+
+
 def _fell_back(event: Any) -> str:
     which = f" ({event.kind})" if event.kind else ""
     return f"{event.layer}{which} is measured by full forwards: {event.reason}"
@@ -114,10 +118,14 @@ class Lines:
             case "WeightsRead":
                 return _weights(event)
             case "ProbeOpened":
-                self._fallbacks = _Fallbacks()
+                self._fallbacks, self._told = _Fallbacks(), time.monotonic()
                 return f"probe {event.probe}: {event.todo:,} of {event.total:,} cells to measure"
             case "PictureSharpened":
                 return self._sharpened(event)
+            case "BaselineProgress":
+                return _baseline(event) if self._due() else None
+            case "LookProgress":
+                return self._within(event) if self._due() else None
             case "LayerFellBack":
                 return self._fallbacks.text(event)
             case "DataStreamed":
@@ -125,6 +133,17 @@ class Lines:
             case "RunClosed":
                 return f"complete, {event.seconds:.1f} s" if event.worked else "complete already, nothing to do"
         return None
+
+    def _due(self) -> bool:
+        """Whether it is time for another line on what takes long."""
+        now = time.monotonic()
+        due = now - self._told >= _LINES_EVERY
+        self._told = now if due else self._told
+        return due
+
+    def _within(self, event: Any) -> str:
+        seen = f"{event.seen:,} of {event.of:,} examples seen in this look"
+        return f"{100 * event.share:.0f} % done; {seen}, {event.seconds:.1f} s"
 
     def _sharpened(self, event: Any) -> str | None:
         now = time.monotonic()
@@ -188,7 +207,13 @@ class Bars:
                 if event.round == 1:
                     self._say(event.run, _first_picture(event))
                 seen = f"{event.seen:,} of {event.of:,} examples"
-                self._advance(event.finished, f"cell {event.finished}/{event.todo}", seen)
+                # To the end of the data nearly all cells end in the last look.
+                done = max(event.finished, event.share * event.todo)
+                self._advance(done, f"cell {event.finished}/{event.todo}", seen)
+            case "BaselineProgress":
+                self._note(_baseline(event))
+            case "LookProgress":
+                self._note(f"{event.seen:,} of {event.of:,} examples", event.share * event.todo)
             case "LayerFellBack":
                 if text := self._fallbacks.text(event):
                     self._say(event.run, escape(inert(text)))
@@ -212,6 +237,10 @@ class Bars:
             self._progress.update(self._task, completed=completed, done=done)
             if note is not None:
                 self._progress.update(self._task, note=note)
+
+    def _note(self, note: str, completed: float | None = None) -> None:
+        if self._task is not None:
+            self._progress.update(self._task, note=note, completed=completed)
 
     def _end(self) -> None:
         if self._task is not None:

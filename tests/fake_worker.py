@@ -6,6 +6,7 @@
 answers every request with a failure; `--hold` waits for a cancel instead of measuring; `--start-dead` ends it at once
 with a message on stderr; `--greet` prints a line that is no message first; with `--looks` a cell that is not wanted
 exact is committed on few examples.
+With `--baseline` it says that the trained network comes first.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from pathlib import Path
 from fakes import cell_estimate
 from lyrx.engine.protocol import (
     AcceptedEvent,
+    BaselineEvent,
     CancelRequest,
     CommittedEvent,
     DeviceEvent,
@@ -52,6 +54,10 @@ def measure(request: ProbeRequest, asked: argparse.Namespace) -> None:
     total = len(cells)
     say(AcceptedEvent(id=request.id, cells=total))
     say(DeviceEvent(device="cpu", memory_used=1, memory_total=2))
+    if asked.baseline:
+        say(BaselineEvent(id=request.id, examples=1_024, of=10_000))
+        if asked.hold:
+            return
     for done, cell in enumerate(cells):
         wire = (cell.layer, cell.column, cell.draw)
         say(ProgressEvent(id=request.id, cell=wire, done=done, total=total, examples=4_000, of=10_000))
@@ -77,6 +83,7 @@ def main() -> None:
     parser.add_argument("--start-dead", action="store_true")
     parser.add_argument("--greet", action="store_true")
     parser.add_argument("--looks", action="store_true")
+    parser.add_argument("--baseline", action="store_true")
     asked = parser.parse_args()
     if asked.start_dead:
         sys.exit("no such device \x1b[31m[bold]here")

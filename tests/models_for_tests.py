@@ -22,6 +22,20 @@ class Tied(nn.Module):
         return self.head(self.act(self.second(self.act(self.first(x.flatten(1))))))
 
 
+class Guarded(nn.Module):
+    """Refuses to go on where its middle layer has been put to zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.middle, self.head = nn.Linear(64, 16), nn.Linear(16, 16), nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.middle(torch.relu(self.first(x.flatten(1))))
+        if not x.any():
+            raise ValueError("NaN!\x1b[31m")
+        return self.head(torch.relu(x))
+
+
 class LateFirst(nn.Module):
     """Registered in another order than called."""
 

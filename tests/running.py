@@ -1,14 +1,18 @@
 """Running lyrx in tests: specs as plain values, batches in this process, commands in processes of their own."""
 
+import io
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lyrx.engine.batch import run_batch
 from lyrx.engine.specfile import make_spec
+from lyrx.engine.worker import Worker
 from lyrx.store import Run, Store
 
 TESTS = Path(__file__).parent
@@ -78,6 +82,44 @@ def weights(run: Run, epoch: int) -> dict[str, bytes]:
 def cells(run: Run) -> dict[Any, Any]:
     """Every committed estimate of the newest probe."""
     return run.probe().results().estimates
+
+
+def worked(*requests: dict[str, Any], cancel_at: str = "") -> list[dict[str, Any]]:
+    """What a worker in this very process says to requests, each made when the one before has finished or failed.
+
+    At the first event of the type `cancel_at` all is cancelled; the worker goes on when it has heard it.
+    """
+    read, write = os.pipe()
+    events = io.BytesIO()
+    with os.fdopen(read, "rb") as given, os.fdopen(write, "wb") as giving:
+        waiting, cancelled = iter(requests), []
+
+        def ask() -> None:
+            request = next(waiting, None)
+            if request is None:
+                giving.close()
+            else:
+                giving.write(json.dumps(request).encode() + b"\n")
+                giving.flush()
+
+        class Events(io.BytesIO):
+            def write(self, line: Any) -> int:
+                events.write(line)
+                said = json.loads(line)
+                if said["type"] == cancel_at and not cancelled:
+                    cancelled.append(said)
+                    giving.write(b'{"type": "cancel"}\n')
+                    giving.flush()
+                    while not worker._cancelled:
+                        time.sleep(0.001)
+                if said["type"] == "finished" or (said["type"] == "failed" and said["cell"] is None):
+                    ask()
+                return len(line)
+
+        worker = Worker(given, Events())
+        ask()
+        worker.run()
+    return [json.loads(line) for line in events.getvalue().splitlines()]
 
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:

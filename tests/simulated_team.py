@@ -129,9 +129,9 @@ class _Batches:
 
 
 class _Sweep(Sweep):
-    def _share(self, group: Sequence[Work], *rest: Any) -> None:
-        self._sharing.group = group  # type: ignore[attr-defined]
-        super()._share(group, *rest)
+    def _share(self, packs: Sequence[Sequence[Work]], *rest: Any) -> None:
+        self._sharing.group = [work for (work,) in packs]  # type: ignore[attr-defined]
+        super()._share(packs, *rest)
 
 
 def simulate(
@@ -154,7 +154,10 @@ def simulate(
                 Work(sums, Row(name, ()), "network" if network else "reinitialise", load=lambda: None)  # type: ignore[arg-type, return-value]
             )
     forwards = SimpleNamespace(
-        prepare=lambda arguments: None, depth=lambda row: 5 * depths.get(row.name, 0), fallbacks={}
+        prepare=lambda arguments: None,
+        depth=lambda row: 5 * depths.get(row.name, 0),
+        fallbacks={},
+        most_folded=lambda examples, batch_size: 1,
     )
     baseline = Baseline(torch.zeros(total, dtype=torch.int64), torch.from_numpy(base), 0.1)
     sweep = _Sweep(forwards, _Batches(total), baseline, Rule(exact=exact), BatchSize(costs.batch_size), sharing=team)  # type: ignore[arg-type]

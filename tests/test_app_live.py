@@ -290,3 +290,13 @@ async def test_leaving_ends_the_worker(own):
         pid = work.client.pid
         assert pid is not None
     assert not psutil.pid_exists(pid)
+
+
+async def test_the_trained_network_comes_first_and_can_be_cancelled(own):
+    async with app(own, "fcn-again", "--baseline", "--hold").run_test(size=(120, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: "the trained network first: 1,024 of 10,000 examples" in line(pilot, "#note"))
+        await pilot.press("x")
+        await until(pilot, lambda: not screen_of(pilot).lyrx.measuring.requests)
+        assert "the trained network first" not in line(pilot, "#note")

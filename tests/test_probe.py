@@ -38,12 +38,26 @@ def test_judge_by_hand():
 def test_tally_by_hand():
     # Four examples whose scores are the rows of the identity; the trained network said 0, 0, 2, 0.
     outcome = judge(torch.eye(4), torch.tensor([0, 1, 0, 0]))
-    numbers = count(outcome, torch.tensor([0, 0, 2, 0]), torch.tensor([False, True, True, False]))
+    trained = torch.tensor([0, 0, 2, 0]), torch.tensor([False, True, True, False])
+    (numbers,) = count(outcome, *trained)
     tally = Tally().plus(4, numbers.tolist())
     assert (tally.seen, tally.wrong, tally.worse, tally.better, tally.agreeing) == (4, 2, 1, 1, 2)
     right, wrong = np.log(np.e + 3) - 1, np.log(np.e + 3)
     assert tally.loss == pytest.approx(2 * right + 2 * wrong)
     assert tally.plus(4, numbers.tolist()) == Tally(8, 4, 2, 2, 4, 2 * tally.loss)
+
+
+def test_variants_behind_one_another_are_counted_each_by_itself():
+    generator = torch.Generator().manual_seed(0)
+    outputs = [torch.randn(6, 4, generator=generator) for _ in range(3)]
+    targets, prediction = (torch.randint(4, (6,), generator=generator) for _ in range(2))
+    trained = prediction, prediction != targets
+    together = count(judge(torch.cat(outputs), targets.repeat(3)), *trained)
+    assert together.shape == (3, 5)
+    for output, numbers in zip(outputs, together, strict=True):
+        (alone,) = count(judge(output, targets), *trained)
+        assert torch.equal(alone[:4], numbers[:4])
+        assert alone[4].item() == pytest.approx(numbers[4].item())
 
 
 def oracle(run: Run, model: nn.Module, data, state: dict[str, torch.Tensor], trained: dict[str, torch.Tensor]):

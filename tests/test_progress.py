@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from lyrx.engine.events import LayerFellBack, PictureSharpened, ProbeOpened, RunOpened
+from lyrx.engine.events import BaselineProgress, LayerFellBack, LookProgress, PictureSharpened, ProbeOpened, RunOpened
 from lyrx.explorer import progress
 from lyrx.explorer.progress import Bars, Lines
 from rich.console import Console
@@ -58,6 +58,20 @@ def test_a_first_look_that_is_the_last_says_so(monkeypatch):
     ]
 
 
+def test_what_takes_long_is_told_every_five_seconds(monkeypatch):
+    events = [(0, OPENED), (2, BaselineProgress("r", "p", 1024, 10_000)), (4, BaselineProgress("r", "p", 4096, 10_000))]
+    events += [(1, BaselineProgress("r", "p", 5120, 10_000)), (1, look(1, 64, 0))]
+    events += [(3, LookProgress("r", "p", 70, 10_000, 252, 9.0, 0.21))]
+    events += [(3, LookProgress("r", "p", 2048, 10_000, 252, 12.0, 0.34)), (1, look(2, 4000, 252, 13.0))]
+    assert lines(events, monkeypatch) == [
+        "probe layer-1: 252 of 260 cells to measure",
+        "the trained network first: 4,096 of 10,000 examples",
+        "first whole picture after 1.2 s: 252 cells, 64 examples",
+        "34 % done; 2,048 of 10,000 examples seen in this look, 12.0 s",
+        "all 252 cells finished, 200 decided, 13.0 s",
+    ]
+
+
 def test_a_few_fallbacks_are_told_with_their_reasons(monkeypatch):
     events = [(0, LayerFellBack("r", "fc1", "zero", "it \x1b[31mis read twice"))]
     events += [(0, LayerFellBack("r", f"fc{i}", "", "why")) for i in range(20)]
@@ -74,8 +88,14 @@ def test_the_bar_advances_with_the_cells_that_are_finished():
     with Bars(console) as bars:
         bars(RunOpened("[red]r", True, 0, 3, "cpu", 1, ()))
         bars(OPENED)
-        for event in (look(1, 64, 0), look(2, 96, 63)):
-            bars(event)
+        bars(BaselineProgress("r", "p", 1024, 10_000))
+        assert bars._progress.tasks[0].fields["note"] == "the trained network first: 1,024 of 10,000 examples"
+        assert bars._progress.tasks[0].completed == 0
+        bars(look(1, 64, 0))
+        bars(LookProgress("r", "p", 80, 10_000, 252, 1.5, 0.125))
+        assert bars._progress.tasks[0].completed == 31.5
+        assert bars._progress.tasks[0].fields["note"] == "80 of 10,000 examples"
+        bars(look(2, 96, 63))
         (task,) = bars._progress.tasks
         assert (task.completed, task.total) == (63, 252)
         assert task.fields["done"] == "cell 63/252"

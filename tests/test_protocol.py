@@ -32,6 +32,7 @@ events = st.one_of(
     st.builds(protocol.ReadyEvent, version=number, pid=number, lyrx=text),
     st.builds(protocol.AcceptedEvent, id=text, cells=number),
     st.builds(protocol.DeviceEvent, device=text, memory_used=number, memory_total=number),
+    st.builds(protocol.BaselineEvent, id=text, examples=number, of=number),
     st.builds(protocol.ProgressEvent, id=text, cell=cell, done=number, total=number, examples=number, of=number),
     st.builds(protocol.CommittedEvent, id=text, cell=cell, done=number, total=number, seconds=st.floats(0, 1e6)),
     st.builds(protocol.FailedEvent, id=text, cell=st.none() | cell, message=text),

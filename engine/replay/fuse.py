@@ -85,6 +85,11 @@ class Fusion:
         else:
             self._open.pop(module, None)
 
+    def forget(self, module: nn.Module) -> None:
+        """A call of `module` is going to be made again, with what it was given or a part of it."""
+        if module in self._norm_of:
+            self._open.pop(self._norm_of[module], None)
+
     def _convolution(self, pair: _Pair) -> Forward:
         def forward(inputs: Tensor) -> Tensor:
             self._broken |= pair.norm in self._open

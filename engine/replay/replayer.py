@@ -11,13 +11,14 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, UntypedStorage, nn
+from torch import nn
 
+from .fold import Fold
 from .fuse import Fusion
 from .purity import Watch
-from .recipe import INPUT, Recipe, Snapshot, compile_recipe
-from .record import Arguments, DivergedError, Enough, Record, Recording, View
-from .structure import take_apart
+from .recipe import Recipe, compile_recipe
+from .record import Arguments, DivergedError, Enough, Record, Recording
+from .run import Blank, Run
 from .trace import Trace, Tracer, UntraceableError
 
 __all__ = ["Arguments", "DivergedError", "Record", "Replayer", "UnreplayableError"]
@@ -40,7 +41,7 @@ class Replayer:
         self._wrapped: list[nn.Module] = []
         self._on_call: Callable[[nn.Module, Callable[..., Any], Any, Any], Any] | None = None
         self._recipes: dict[tuple[int, int], Recipe] = {}
-        self._blank: UntypedStorage | None = None
+        self._blank = Blank()
         self._fused: Mapping[nn.Module, Callable[..., Any]] = {}
         self.fusion: Fusion | None = None
         """Pairs of modules that are computed as one, but for :meth:`full`."""
@@ -60,7 +61,7 @@ class Replayer:
             module.__dict__.pop(_SLOT, None)
         self._wrapped.clear()
         self._recipes.clear()  # they know their traces by an id, which another one may get
-        self._blank = self.fusion = None
+        self._blank, self.fusion = Blank(), None
 
     def _call(self, module: nn.Module, original: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         on_call = self._on_call
@@ -143,85 +144,25 @@ class Replayer:
                 raise
         return recording.result()
 
-    def run(self, record: Record, recipe: Recipe) -> Any:
-        """The network's output, computed from `recipe.start` on. Raises DivergedError."""
-        own = {snapshot: record.storages[snapshot].clone() for snapshot in recipe.altered if snapshot[1] != INPUT}
-        arguments = self._arguments(record, recipe, own)
-        steps = iter(recipe.steps)
-        astray: list[DivergedError] = []
+    def run(self, record: Record, recipe: Recipe, fold: Fold | None = None) -> Any:
+        """The network's output, computed from `recipe.start` on. Raises DivergedError.
 
-        def stray(message: str) -> None:
-            # Kept as well as raised: a network may catch it.
-            astray.append(DivergedError(message))
-            raise astray[-1]
-
-        def on_call(module: nn.Module, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-            step = next(steps, None)
-            if step is None:
-                self._on_call = None  # from here on the network runs undisturbed
-                return original(*args, **kwargs)
-            if step.module is not module:
-                stray(f"{type(module).__name__} was called where {type(step.module).__name__} had been")
-            if not step.skipped:
-                return original(*args, **kwargs)
-            returned = record.returned[step.call]
-            tensors = [
-                self._tensor(record, leaf, own, view, tensor)
-                for leaf, view, tensor in zip(step.leaves, returned.views, returned.tensors, strict=True)
-            ]
-            if self.fusion is not None and module in self.fusion.forwards:
-                self.fusion.skipped(module, tensors)
-            return returned.build(tensors)
-
+        With `fold` it is that of its variants, behind one another; raises UnfoldableError where that cannot be.
+        """
+        run = Run(record, recipe, self._blank, self.fusion, self._undisturbed, lambda: self._attended(run), fold)
         try:
-            output = self._forward(arguments, on_call)
+            output = self._forward(run.arguments(), run.call)
         except Exception:
-            record.check()
-            if astray:
-                raise astray[0] from None
+            run.failed()
             raise
-        record.check()
-        if astray:
-            raise astray[0]
-        if next(steps, None) is not None:
-            raise DivergedError("fewer modules were called than before")
+        run.finished()
         return output
 
-    def _arguments(self, record: Record, recipe: Recipe, own: dict[Snapshot, UntypedStorage]) -> Arguments:
-        tensors, build = take_apart((record.arguments.args, dict(record.arguments.kwargs)))
-        for tensor, snapshot in zip(tensors, recipe.inputs, strict=True):
-            if snapshot[1] == INPUT and snapshot in recipe.altered:
-                own[snapshot] = tensor.untyped_storage().clone()
-        given = [
-            self._tensor(record, snapshot, own, View.of(tensor), None)
-            for tensor, snapshot in zip(tensors, recipe.inputs, strict=True)
-        ]
-        return Arguments(*build(given))
+    def _undisturbed(self) -> None:
+        self._on_call = None
 
-    def _tensor(
-        self,
-        record: Record,
-        leaf: Snapshot | None,
-        own: Mapping[Snapshot, UntypedStorage],
-        view: View,
-        tensor: Tensor | None,
-    ) -> Tensor:
-        if leaf is None:
-            return view.on(self._nothing(view))
-        if leaf in own:
-            return view.on(own[leaf])
-        if leaf[1] == INPUT:
-            return view.of_same_version(record.arguments.tensors()[record.trace.inputs.index(leaf[0])])
-        # The tensor itself, if its storage is the network's own and in the state that is wanted.
-        if tensor is not None and leaf in record.kept:
-            return tensor
-        return view.on(record.storages[leaf])
-
-    def _nothing(self, view: View) -> UntypedStorage:
-        """Memory of any contents: all ones, which is NaN in every floating type."""
-        if self._blank is None or self._blank.nbytes() < view.bytes or self._blank.device != view.device:
-            self._blank = torch.full((view.bytes,), 255, dtype=torch.uint8, device=view.device).untyped_storage()
-        return self._blank
+    def _attended(self, run: Run) -> None:
+        self._on_call = run.call
 
 
 @contextmanager

@@ -171,6 +171,8 @@ class HeatmapScreen(LyrxScreen):
         if wanted:
             device = f" on {measuring.device}" if measuring.device else ""
             parts.append(f"measuring{device}: {done} of {wanted} cells")
+        if measuring.baseline:
+            parts.append(measuring.baseline)
         if measuring.note:
             parts.insert(0 if measuring.alarm else len(parts), measuring.note)
         if self._hint:

@@ -73,6 +73,8 @@ class Measuring:
         """The last thing that went wrong, or was done; empty when all is well."""
         self.alarm = False
         """Whether the note is bad news."""
+        self.baseline = ""
+        """How far the trained network is, while it is run on all examples before the first cell."""
         self.device = ""
         self._marks: dict[ProbeKey, dict[tuple[int | None, int], dict[int, Mark]]] = {}
         self._changed, self._committed = changed, committed
@@ -177,6 +179,9 @@ class Measuring:
     def _event(self, event: "protocol.Event") -> None:
         if event.type == "device":
             self.device = inert(event.device)
+        self.baseline = ""
+        if event.type == "baseline":
+            self.baseline = f"the trained network first: {event.examples:,} of {event.of:,} examples"
         request = self.requests.get(getattr(event, "id", ""))
         if event.type == "failed" and request is None and event.id != _WARM:
             # (What stands in the way of measuring is said when somebody wants to measure.)
@@ -229,6 +234,7 @@ class Measuring:
     def _death(self, death: Death) -> None:
         """The cell at work has failed. What waited behind it is asked for again, once."""
         self._deaths += 1
+        self.baseline = ""
         open_requests = list(self.requests.values())
         self.requests.clear()
         lost = again = 0
