@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from .agreement import CHECKS, TELLING, differ, finite
 from .device import out_of_memory
 from .folding import Folds, most_folded
+from .footprint import peak_bytes
 from .interventions import applied
+from .opened import Batch
 from .precision import Precision
 from .replay.fold import Fold
 from .replay.fuse import Fusion
@@ -62,7 +64,8 @@ class Forwards:
     """Variants of one network on one batch after another. Use it inside `with`.
 
     Inside, the network is in evaluation mode and computes in `precision`; after it, its weights, modes and
-    hooks are what they were.  `on_fallback` hears of every fallback, once.
+    hooks are what they were.  `on_fallback` hears of every fallback, once; `on_trusted` of each row and kind whose
+    replays were proven right.
     """
 
     def __init__(
@@ -72,10 +75,11 @@ class Forwards:
         *,
         replay: bool = True,
         on_fallback: Callable[[Fallback], None] = lambda fallback: None,
+        on_trusted: Callable[[str, str], None] = lambda row, kind: None,
     ):
         self.model, self.precision, self.device = model, precision, precision.device
         self.fallbacks: dict[tuple[str, str], Fallback] = {}
-        self._on_fallback = on_fallback
+        self._on_fallback, self._on_trusted = on_fallback, on_trusted
         self._unreplayable = "" if replay else "full forwards were asked for"
         self._replayer = Replayer(model)
         self._traces: list[Trace] = []
@@ -195,10 +199,10 @@ class Forwards:
             return self.full(arguments)
 
     def memory(self, rows: Sequence[Row]) -> tuple[int, int]:
-        """Bytes that one example takes: (at the peak of a forward, kept in a record for `rows`)."""
+        """Bytes that one example takes: (at the peak of a forward, kept in a record for `rows`); 0: not to be known."""
+        examples = self.tried
         if not self._traces:
-            return 0, 0
-        examples = max(1, next((len(tensor) for tensor in self.slice.tensors()), 1))
+            return self._measured_peak() // examples, 0
         peak = self._traces[0].peak // examples
         try:
             return peak, self.recorded(self._traces[0], self.slice, rows).bytes // examples
@@ -207,7 +211,21 @@ class Forwards:
                 raise
             return peak, 0
 
-    def open(self, arguments: Arguments, rows: Sequence[Row]) -> "Batch":
+    @property
+    def tried(self) -> int:
+        """Examples of a forward that memory has sufficed for."""
+        return max(1, next((len(tensor) for tensor in self.slice.tensors() if tensor.dim()), 1))
+
+    def _measured_peak(self) -> int:
+        """Of a plain forward of the slice, where nothing followed it."""
+        try:
+            return peak_bytes(lambda: self.full(self.slice), self.device)
+        except Exception as error:  # a network that does not bear to be looked at
+            if out_of_memory(error):
+                raise
+            return 0
+
+    def open(self, arguments: Arguments, rows: Sequence[Row]) -> Batch:
         """A batch on which variants of `rows` will be computed: the one forward that they share is made here."""
         arguments = arguments.compact()
         wanted = [row for row in rows if (row.name, "") not in self.fallbacks]
@@ -239,7 +257,7 @@ class Forwards:
             return batch
         return Batch(self, arguments, None, {}, reason)
 
-    def checked(self, variant: Variant, trace: Trace, batch: "Batch") -> bool:
+    def checked(self, variant: Variant, trace: Trace, batch: Batch) -> bool:
         """Whether replays of this row and kind are right, as far as actual variants can show.
 
         On the way through the network that most batches take, that is seen on a few examples, else on `batch`.
@@ -255,6 +273,8 @@ class Forwards:
             self._fall_back(Fallback(*key, wrong))
             return False
         self._checked[place] = 0 if proven else self._checked.get(place, CHECKS) - 1
+        if proven and not place[2]:
+            self._on_trusted(*key)
         return True
 
     def _difference(self, variant: Variant, trace: Trace, arguments: Arguments) -> tuple[str, bool]:
@@ -280,7 +300,7 @@ class Forwards:
         """How many variants of a row may share a run, of `examples` examples each."""
         return most_folded(self.device.type, examples, batch_size) if self.replays else 1
 
-    def outputs(self, record: Record, variants: Sequence[Variant], batch: "Batch") -> Any | None:
+    def outputs(self, record: Record, variants: Sequence[Variant], batch: Batch) -> Any | None:
         """The output of variants of one row and kind, behind one another, where that is known to be right."""
         if not self.checked(variants[0], record.trace, batch):
             return None
@@ -347,7 +367,7 @@ class Forwards:
         with self._computing():
             return self._replayer.record(trace, arguments, recipes)
 
-    def _opened(self, trace: Trace, arguments: Arguments, rows: Sequence[Row]) -> "Batch":
+    def _opened(self, trace: Trace, arguments: Arguments, rows: Sequence[Row]) -> Batch:
         record = self.recorded(trace, arguments, rows)
         return Batch(self, arguments, record, {row.name: row for row in rows})
 
@@ -363,54 +383,6 @@ class Forwards:
         if key not in self.fallbacks:
             self.fallbacks[key] = fallback
             self._on_fallback(fallback)
-
-
-class Batch:
-    """One batch of examples, with what was recorded of it."""
-
-    def __init__(
-        self,
-        forwards: Forwards,
-        arguments: Arguments,
-        record: Record | None,
-        rows: Mapping[str, Row],
-        reason: str = "",
-    ):
-        self.arguments = arguments
-        self._forwards, self._record, self._rows, self._reason = forwards, record, rows, reason
-
-    def outputs(self, variants: Sequence[Variant]) -> Any | None:
-        """The output of several variants of one row and kind as of one batch, behind one another; None: one by one."""
-        if self._record is None or variants[0].row.name not in self._rows:
-            return None
-        output = self._forwards.outputs(self._record, variants, self)
-        self._mend()
-        return output
-
-    def _mend(self) -> None:
-        """A record that a run has spoilt is made anew."""
-        if self._record is not None and self._record.spoilt:
-            self._record = self._forwards.again(self._record, self.arguments, list(self._rows.values()))
-
-    def output(self, variant: Variant) -> tuple[Any, str]:
-        """A variant's output, and why it was not replayed ('' where it was)."""
-        forwards, name = self._forwards, variant.row.name
-        failed: Exception | None = None
-        if self._record is not None and name in self._rows and forwards.checked(variant, self._record.trace, self):
-            try:
-                return forwards.replayed(self._record, forwards.recipe(self._record.trace, variant.row), variant), ""
-            except DivergedError as error:
-                forwards.diverged(variant, error)
-                self._mend()
-            except Exception as error:
-                if out_of_memory(error):
-                    raise
-                failed = error
-        output = forwards.reference(variant, self.arguments)
-        if failed is not None:
-            forwards.failed(variant, failed)
-        found = forwards.fallbacks.get((name, "")) or forwards.fallbacks.get((name, variant.kind))
-        return output, found.reason if found else self._reason
 
 
 @contextmanager

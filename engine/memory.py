@@ -40,9 +40,11 @@ def choose_batch_size(forwards: Forwards, rows: Sequence[Row], device: torch.dev
     """A power of two that fits into `budget` bytes (None: a share of what is free) and keeps the device busy.
 
     `forwards` has been prepared: what one example takes is known from it.  Where the record of a single example does
-    not fit, it goes over to full forwards.
+    not fit, it goes over to full forwards.  Where nothing can be found out, it is what has been tried already.
     """
     peak, kept = forwards.memory(rows)
+    if not peak:
+        return 2 ** (min(forwards.tried, LARGEST).bit_length() - 1)  # nothing else is known to fit
     budget = budget if budget is not None else int(SHARE * free_memory(device))
     fitting = budget // max(1, 2 * peak + kept)  # twice: an allocator does not pack without gaps
     if not fitting and kept:

@@ -115,6 +115,7 @@ class Session:
         self._judge = TASKS[data.task].judge
         order = self._stored.order if self._stored else order_of(len(data.test_inputs), seed)
         self._order = order
+        self._doubted = {(fallback.layer, fallback.kind) for fallback in probe.fallbacks()}
         self._on_fallback, self._on_baseline = on_fallback, on_baseline
         self._batches = Ordered(held_out_examples(data, self.device), order)
         self.total = len(order)
@@ -123,6 +124,7 @@ class Session:
             Precision(self.settings.precision, self.device),
             replay=self.settings.evaluator == "replay",
             on_fallback=self._fell_back,
+            on_trusted=self._trusted,
         ).__enter__()
         try:
             self._open(data, spec)
@@ -355,6 +357,12 @@ class Session:
     def _fell_back(self, fallback: Fallback) -> None:
         self.probe.write_fallback(fallback.row, fallback.kind, fallback.reason)
         self._on_fallback(fallback)
+
+    def _trusted(self, row: str, kind: str) -> None:
+        """Replays of a row were proven right: what an earlier session said of it holds no more."""
+        for said in {(row, kind), (row, "")} & self._doubted:
+            self.probe.withdraw_fallback(*said)
+            self._doubted.discard(said)
 
     def _differs(self, how: str) -> None:
         raise RunConflictError(

@@ -21,9 +21,10 @@ from ..store.stopping import Rule
 from .device import out_of_memory, unusable
 from .errors import CancelledError, NetworkFailedError, RestoreError
 from .estimates import Estimator
-from .forwards import Batch, Fallback, Forwards, Row, Variant
+from .forwards import Fallback, Forwards, Row, Variant
 from .intervals import CONFIDENCE
 from .memory import NO_ROOM, BatchSize
+from .opened import Batch
 from .replay.structure import OpaqueError, take_apart
 from .sharing import Alone, Sharing, Unit
 from .tallies import Baseline, Batches, Judge, Outcome, Tally, count, judge

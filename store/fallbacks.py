@@ -27,9 +27,15 @@ class Fallbacks:
     def write(self, fallback: Fallback) -> None:
         """Keep it, in place of what was said about this layer and kind before."""
         self.path.mkdir(exist_ok=True)
-        place = sha256(canonical([fallback.layer, fallback.kind]))[:16]
         said = {"fingerprint": self._fingerprint, **fallback.__dict__}
-        write_json(self.path / f"{place}.json", {**said, "hash": sha256(canonical(said))})
+        write_json(self._place(fallback.layer, fallback.kind), {**said, "hash": sha256(canonical(said))})
+
+    def withdraw(self, layer: str, kind: str) -> None:
+        """Take back what is said about a layer and kind, if anything is."""
+        self._place(layer, kind).unlink(missing_ok=True)
+
+    def _place(self, layer: str, kind: str) -> Path:
+        return self.path / f"{sha256(canonical([layer, kind]))[:16]}.json"
 
     def read(self) -> tuple[list[Fallback], list[DamagedError]]:
         """Those that are whole, and what is damaged."""

@@ -133,6 +133,10 @@ class Probe:
         """Keep why the cells of a layer (by its name) in columns of a kind are not replayed."""
         self._fallbacks.write(Fallback(layer, kind, reason))
 
+    def withdraw_fallback(self, layer: str, kind: str) -> None:
+        """Take back what :meth:`write_fallback` keeps: the cells are replayed now."""
+        self._fallbacks.withdraw(layer, kind)
+
     def fallbacks(self) -> list[Fallback]:
         """What is not replayed and why, layer by layer."""
         places = {layer.name: place for place, layer in enumerate(self.info.layers)}

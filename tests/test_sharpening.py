@@ -497,6 +497,10 @@ def test_fallbacks_are_kept_with_their_reasons(tmp_path: Path):
         Fallback("fc1", "rerandomise", "its output \x1b[31m is altered in place"),
         Fallback("fc2", "zero", "it is read twice"),
     ]
+    probe.withdraw_fallback("fc2", "noise")  # nothing is said of it
+    probe.withdraw_fallback("fc1", "rerandomise")
+    assert [fallback.layer for fallback in run.probe().fallbacks()] == ["fc2"]
+    probe.write_fallback("fc1", "rerandomise", "again")
     file = next(path for path in (probe.path / "estimate" / "fallbacks").iterdir() if b"twice" in path.read_bytes())
     file.write_bytes(file.read_bytes().replace(b"twice", b"once!"))
     assert [fallback.layer for fallback in run.probe().fallbacks()] == ["fc1"]

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lyrx.engine.batch import run_probe
 from lyrx.engine.building import build_model
+from lyrx.engine.errors import DeviceError
 from lyrx.engine.session import Session
 from lyrx.engine.specfile import make_spec
 from lyrx.engine.sweep import FIRST_LOOK, Work
@@ -143,10 +145,9 @@ def test_tf32_needs_a_gpu(tmp_path: Path):
     if torch.cuda.is_available():
         pytest.skip("there is one")
     batch(tmp_path / "s.zarr")
-    done = lyrx("probe", "r", "--store", tmp_path / "s.zarr", "--precision", "tf32")
-    assert done.returncode == 2
-    assert "only CUDA GPUs have" in done.stderr
-    assert "Traceback" not in done.stderr
+    with pytest.raises(DeviceError, match="only CUDA GPUs have") as caught:
+        run_probe(tmp_path / "s.zarr", "r", {"probe.precision": "tf32"}, observer=lambda event: None)
+    assert caught.value.exit_code == 2
 
 
 def test_reestimated_statistics_by_hand(tmp_path: Path):
@@ -237,3 +238,26 @@ def _sharpening(store: Path) -> dict[Cell, Estimate]:
     except Exception:  # it is just being made
         return {}
     return {cell: estimate for cell, estimate in estimates.items() if not estimate.exact}
+
+
+def test_a_fallback_is_withdrawn_when_replays_pass_their_check(tmp_path: Path):
+    run, _ = batch(tmp_path / "s.zarr")
+    probe = run.probe()
+    info = probe.info
+    first, second, third = (layer.name for layer in info.layers)
+    for layer, kind in ((first, "rerandomise"), (first, "zero"), (second, ""), (third, "reinitialise")):
+        probe.write_fallback(layer, kind, "said by an earlier version")
+    column = next(index for index, one in enumerate(info.columns) if one.kind == "rerandomise")
+    with Session(run, probe) as session, run.writing("test"):
+        list(session.measure([Cell(0, column), Cell(1, column)], again=True))
+    # Nothing was found out about the others.
+    assert {(one.layer, one.kind) for one in probe.fallbacks()} == {(first, "zero"), (third, "reinitialise")}
+
+
+def test_a_fallback_that_still_holds_stays(tmp_path: Path):
+    run, _ = batch(tmp_path / "s.zarr", probe={"evaluator": "full"})
+    before = run.probe().fallbacks()
+    assert before
+    with Session(run, run.probe()) as session, run.writing("test"):
+        list(session.measure(run.probe().info.cells()[:4], again=True))
+    assert run.probe().fallbacks() == before

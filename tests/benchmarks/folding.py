@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 from lyrx.engine.building import seeded
-from lyrx.engine.forwards import Arguments, Batch, Forwards, Row, Variant
+from lyrx.engine.forwards import Arguments, Forwards, Row, Variant
 from lyrx.engine.layers import find_layers
+from lyrx.engine.opened import Batch
 from lyrx.engine.precision import Precision
 from lyrx.engine.state import describe
 from lyrx.engine.tallies import count, judge
