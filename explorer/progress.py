@@ -4,6 +4,7 @@ Both are observers of the engine's events; they are told apart by the events' cl
 nothing of the engine.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -45,6 +46,16 @@ def _skipped(event: Any) -> str:
 def _named(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"{', '.join(names[:_NAMED])}{more}"
+
+
+def _tested(event: Any) -> str:
+    """What a network came to on the test examples; of a language model the error is of next tokens."""
+    error = f"test error {_percent(event.metrics.test_error)}"
+    if event.task != "language":
+        return error
+    loss = event.metrics.test_loss
+    perplexity = f"{math.exp(loss):.1f}" if loss < 700 else "out of all bounds"
+    return f"next-token {error}, loss {loss:.3f} nats, perplexity {perplexity}"
 
 
 def _first_picture(event: Any) -> str:
@@ -111,10 +122,7 @@ class Lines:
                 m = event.metrics
                 trained = "" if m.epoch == 0 else f"train loss {m.train_loss:.4f}, lr {m.lr:g}, "
                 kept = ", checkpoint kept" if event.checkpoint else ""
-                return (
-                    f"epoch {m.epoch}/{event.epochs}: {trained}test error {_percent(m.test_error)}, "
-                    f"{m.seconds:.2f} s{kept}"
-                )
+                return f"epoch {m.epoch}/{event.epochs}: {trained}{_tested(event)}, {m.seconds:.2f} s{kept}"
             case "WeightsRead":
                 return _weights(event)
             case "ProbeOpened":
