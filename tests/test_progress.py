@@ -5,9 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from lyrx.engine.events import BaselineProgress, LayerFellBack, LookProgress, PictureSharpened, ProbeOpened, RunOpened
+from lyrx.engine.events import (
+    BaselineProgress,
+    EpochCommitted,
+    LayerFellBack,
+    LookProgress,
+    PictureSharpened,
+    ProbeOpened,
+    RunOpened,
+)
 from lyrx.explorer import progress
 from lyrx.explorer.progress import Bars, Lines
+from lyrx.store import EpochMetrics
 from rich.console import Console
 
 OPENED = ProbeOpened("r", "layer-1", 252, 260)
@@ -104,3 +113,15 @@ def test_the_bar_advances_with_the_cells_that_are_finished():
     shown = out.getvalue()
     assert "r: first whole picture after 1.2 s: 252 cells, 64 examples" in shown
     assert "[bold]x is measured by full forwards: why" in shown
+
+
+def epoch(task: str, loss: float) -> EpochCommitted:
+    return EpochCommitted("r", 3, EpochMetrics(2, 1.5, 0.01, 0.25, loss, 2.0), checkpoint=False, task=task)
+
+
+def test_an_epoch_of_a_language_model_says_what_its_error_is_of_and_the_perplexity(monkeypatch):
+    events = [(0, epoch("classification", 0.7)), (0, epoch("language", 2.0)), (0, epoch("language", 1e6))]
+    said = lines(events, monkeypatch)
+    assert said[0] == "epoch 2/3: train loss 1.5000, lr 0.01, test error 25.00 %, 2.00 s"
+    assert "next-token test error 25.00 %, loss 2.000 nats, perplexity 7.4" in said[1]  # exp(2) = 7.389
+    assert "perplexity out of all bounds" in said[2]
