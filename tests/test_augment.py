@@ -10,7 +10,7 @@ from lyrx.engine.augment import draw, middle, plain, varied
 from lyrx.engine.data.base import Augment, DataSet, checked_augment
 from lyrx.engine.data.decode import varied_one
 from lyrx.engine.errors import DataError
-from lyrx.engine.examples import held_out_examples, training_examples
+from lyrx.engine.examples import Normal, Resident, held_out_examples, training_examples
 from torchvision.transforms import v2
 
 CPU = torch.device("cpu")
@@ -146,6 +146,24 @@ def test_an_example_is_varied_the_same_whatever_batch_or_process_it_is_in():
     assert torch.equal(mine, whole[25:])
     assert not torch.equal(next(iter(examples.epoch([torch.arange(50)], 5)))[0], whole)
     assert list(examples.epoch([], 4)) == []
+
+
+@pytest.mark.parametrize("augment", [Augment(), Augment(True, True, 2, 7)])
+def test_kept_on_the_host_it_is_the_same(augment: Augment):
+    data = data_set(augment)
+    normal = Normal(data)
+    here, there = (
+        Resident(data.train_inputs, data.train_targets, normal, CPU, augment, on_host=host) for host in (False, True)
+    )
+    order = np.random.default_rng(1).permutation(50)[:40]
+    for one, other in ((here, there), (here.only(order), there.only(order)), (here.only(order).only(order[:20] % 40),
+                       there.only(order).only(order[:20] % 40))):  # fmt: skip
+        indices = torch.arange(len(one)).flip(0)
+        pairs = [*zip(one.epoch(indices.split(9), 2), other.epoch(indices.split(9), 2), strict=True)]
+        pairs += [(one.take(indices), other.take(indices)), (one.between(3, 11), other.between(3, 11))]
+        for (a, b), (c, d) in pairs:
+            assert torch.equal(a, c)
+            assert torch.equal(b, d)
 
 
 def test_what_a_network_does_to_its_inputs_does_not_last():
