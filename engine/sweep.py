@@ -301,8 +301,8 @@ class Sweep:
             began = time.perf_counter()
             with _costing_only(work):
                 output, work.reason = batch.output(variant)
+            if work.failure is None:  # who judges is the caller, whose errors are for the caller
                 numbers = count(self._judge(output, targets), *trained)
-            if work.failure is None:
                 yield _Counted([work], numbers, loading + time.perf_counter() - began)
 
     def _folded(self, batch: Batch, variants: Sequence[Variant], targets: Any, examples: int) -> Outcome | None:
