@@ -49,9 +49,3 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory did not suffice."""
     # On the CPU torch says so in a plain RuntimeError.
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
-
-
-def unusable(error: BaseException) -> bool:
-    """Whether an error says that the device computes nothing any more: whatever is tried next fails as well."""
-    kinds = [getattr(torch, name) for name in ("AcceleratorError",) if hasattr(torch, name)]
-    return isinstance(error, tuple(kinds)) or "CUDA error" in str(error)

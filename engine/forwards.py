@@ -193,6 +193,14 @@ class Forwards:
                 buffer.copy_(value)
             return output
 
+    def works(self) -> bool:
+        """Whether the network, as it was trained, still runs on the slice: a lost device, say, computes nothing."""
+        try:
+            self.full(self.slice)
+        except Exception:
+            return False
+        return True
+
     def reference(self, variant: Variant, arguments: Arguments) -> Any:
         """A variant by a full forward, its values copied into the weights and taken out again."""
         with applied(self.model, variant.values):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..store import LyrxError, inert
 from ..store.stopping import Rule
-from .device import out_of_memory, unusable
+from .device import out_of_memory
 from .errors import CancelledError, NetworkFailedError, RestoreError
 from .estimates import Estimator
 from .forwards import Fallback, Forwards, Row, Variant
@@ -284,7 +284,7 @@ class Sweep:
         for work in pack:
             if work.failure is not None:
                 continue  # since an earlier batch: what is counted of a cell has no gaps
-            with _costing_only(work):
+            with self._costing_only(work):
                 loaded.append((work, work.load()))
         trained = self.baseline.prediction[start:stop], self.baseline.wrong[start:stop]
         works = [work for work, _ in loaded]
@@ -299,11 +299,30 @@ class Sweep:
         loading = (time.perf_counter() - began) / max(1, len(loaded))
         for work, variant in loaded:
             began = time.perf_counter()
-            with _costing_only(work):
+            with self._costing_only(work):
                 output, work.reason = batch.output(variant)
             if work.failure is None:  # who judges is the caller, whose errors are for the caller
                 numbers = count(self._judge(output, targets), *trained)
                 yield _Counted([work], numbers, loading + time.perf_counter() - began)
+
+    @contextmanager
+    def _costing_only(self, work: Work) -> Iterator[None]:
+        """What raises inside costs this cell and no other: damaged values, or a network whose code refuses them.
+
+        Not where it says nothing of this cell: memory that does not suffice, a cancel, weights that could not be put
+        back, a network that does not run with its trained weights either.
+        """
+        try:
+            yield
+        except (CancelledError, RestoreError):
+            raise
+        except LyrxError as error:
+            work.failure = error
+        except Exception as error:
+            if out_of_memory(error) or not self.forwards.works():
+                raise
+            said = inert(f"{type(error).__name__}: {error}")
+            work.failure = NetworkFailedError(f"the network fails with {work.name or work.row.name}: {said}")
 
     def _folded(self, batch: Batch, variants: Sequence[Variant], targets: Any, examples: int) -> Outcome | None:
         """What became of the examples of several variants, behind one another; None where that is not to be known."""
@@ -327,26 +346,6 @@ _COUNTED = 8
 
 CHECKED = 8
 """Examples on which replays are compared with full forwards before they are trusted."""
-
-
-@contextmanager
-def _costing_only(work: Work) -> Iterator[None]:
-    """What raises inside costs this cell and no other: damaged values, or a network whose code refuses them.
-
-    Not where it says nothing of this cell: memory that does not suffice, a device that is lost, a cancel, weights that
-    could not be put back.
-    """
-    try:
-        yield
-    except (CancelledError, RestoreError):
-        raise
-    except LyrxError as error:
-        work.failure = error
-    except Exception as error:
-        if out_of_memory(error) or unusable(error):
-            raise
-        said = inert(f"{type(error).__name__}: {error}")
-        work.failure = NetworkFailedError(f"the network fails with {work.name or work.row.name}: {said}")
 
 
 _Waiting = tuple[Work, Tensor, tuple[float, float, float]]

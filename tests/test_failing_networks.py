@@ -110,9 +110,18 @@ def test_memory_that_never_suffices_ends_all():
         swept(noticing(torch.OutOfMemoryError("too much")), Alone())
 
 
-def test_a_lost_device_ends_all():
+def test_a_network_that_does_not_run_any_more_ends_all():
+    class Lost(Noticing):
+        lost = False
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            Lost.lost |= bool((x[:, 0] > 1e6).any()) and not self.middle.weight.any()
+            if Lost.lost:
+                raise RuntimeError("CUDA error: an illegal memory access was encountered")
+            return super().forward(x)
+
     with pytest.raises(RuntimeError, match="CUDA error"):
-        swept(noticing(RuntimeError("CUDA error: an illegal memory access was encountered")), Alone())
+        swept(Lost().eval(), Alone())
 
 
 def test_values_that_cannot_be_made_cost_their_cells():
