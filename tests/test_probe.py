@@ -16,7 +16,7 @@ from lyrx.engine.session import Session
 from lyrx.engine.specfile import make_spec
 from lyrx.engine.state import named_tensors
 from lyrx.engine.sweep import Work
-from lyrx.engine.tallies import Tally, count, judge
+from lyrx.engine.tallies import Outcome, Tally, count, judge
 from lyrx.store import Cell, DamagedError, NotCommittedError, Run, Store
 from running import batch, spec_values, weights
 from torch import nn
@@ -40,11 +40,31 @@ def test_tally_by_hand():
     outcome = judge(torch.eye(4), torch.tensor([0, 1, 0, 0]))
     trained = torch.tensor([0, 0, 2, 0]), torch.tensor([False, True, True, False])
     (numbers,) = count(outcome, *trained)
-    tally = Tally().plus(4, numbers.tolist())
+    tally = Tally().plus(4, numbers.tolist(), 8, 1)
     assert (tally.seen, tally.wrong, tally.worse, tally.better, tally.agreeing) == (4, 2, 1, 1, 2)
     right, wrong = np.log(np.e + 3) - 1, np.log(np.e + 3)
     assert tally.loss == pytest.approx(2 * right + 2 * wrong)
-    assert tally.plus(4, numbers.tolist()) == Tally(8, 4, 2, 2, 4, 2 * tally.loss)
+    assert tally.plus(4, numbers.tolist(), 8, 1) == Tally(8, 4, 2, 2, 4, 2 * tally.loss)
+
+
+def test_tally_of_sequences_by_hand():
+    # Two sequences of three tokens. The variant: wrong, wrong, right and right, right, wrong.
+    wrong = torch.tensor([[True, True, False], [False, False, True]])
+    outcome = Outcome(torch.tensor([[1, 1, 0], [0, 0, 1]]), wrong, torch.tensor([2.0, 1.0]))
+    # The trained network: wrong in the middle of the first, wrong at the start of the second.
+    trained = torch.tensor([[0, 1, 0], [1, 0, 0]]), torch.tensor([[False, True, False], [True, False, False]])
+    (numbers,) = count(outcome, *trained)
+    tally = Tally().plus(2, numbers.tolist(), 10, 3)
+    assert (tally.seen, tally.wrong, tally.worse, tally.better, tally.agreeing) == (2, 3, 2, 1, 3)
+    assert tally.loss == 3.0
+    # Shares: the first is wrong in one more token, the second in as many: d = 1/3 and 0, beside the mean 0 before.
+    assert tally.path.variation == pytest.approx(1 / 9)
+    assert tally.path.weight == pytest.approx(2 / 10)
+    assert tally.path.pull == 0
+    again = tally.plus(2, numbers.tolist(), 10, 3)  # the mean before is 1/6, eight are left
+    assert again.path.variation == pytest.approx(1 / 9 + (1 / 3 - 1 / 6) ** 2 + (1 / 6) ** 2)
+    assert again.path.weight == pytest.approx(2 / 10 + 2 / 8)
+    assert again.path.pull == pytest.approx(2 * (1 / 3) / 8)
 
 
 def test_variants_behind_one_another_are_counted_each_by_itself():
