@@ -6,6 +6,7 @@ that the result does not depend on how many workers there are.
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,22 @@ class _Decoding(Dataset[Any]):
         return torch.from_numpy(levels_of(out.numpy())) if self._count else out
 
 
+def _end_with_parent(worker: int) -> None:
+    """Let a worker end when the process it decodes for has gone, however that went.
+
+    Torch's workers watch the process that they were forked from, which here is a server that lives as long as they do.
+    """
+    del worker
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 class _Jobs:
     """The jobs that a loader is to go through now."""
 
@@ -115,12 +132,13 @@ class Decoder:
         for _ in jobs:
             try:
                 done = next(self._running)
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
+            except (RuntimeError, OSError, EOFError) as error:
+                # A broken connection: it died while it handed something over.
+                if not self._workers or (isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)):
                     raise
                 raise RunFailedError(
-                    f"a process that decodes images has died: {error} Memory may have been short, or shared memory "
-                    "(/dev/shm). Try fewer with --set data.workers=1, or none with 0."
+                    f"a process that decodes images has died ({str(error).rstrip('.')}). Memory may have been short, "
+                    "or shared memory (/dev/shm). Try fewer with --set data.workers=1, or none with 0."
                 ) from error
             if isinstance(done, _Broken):
                 self.close()
@@ -143,6 +161,7 @@ class Decoder:
             batch_size=None,
             num_workers=self._workers,
             multiprocessing_context=context,
+            worker_init_fn=_end_with_parent if self._workers else None,
             prefetch_factor=_AHEAD if self._workers else None,
             persistent_workers=self._workers > 0,
             pin_memory=self._pin,

@@ -143,6 +143,7 @@ def test_workers_are_as_many_as_are_asked_for_or_worth_it(root: Path, monkeypatc
 
 
 def test_a_worker_that_dies_is_said(root: Path, monkeypatch):
+    import multiprocessing
     import os
     import signal
 
@@ -154,8 +155,8 @@ def test_a_worker_that_dies_is_said(root: Path, monkeypatch):
     decoder = Decoder(data.train_inputs, Augment(), data.keeping)
     found = decoder.run([Job(np.arange(3))] * 50)
     next(found)
-    assert decoder._loader is not None
-    for process in decoder._loader._iterator._workers:  # type: ignore[union-attr]
+    for process in multiprocessing.active_children():
+        assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
     with pytest.raises(RunFailedError, match=r"decodes images has died.*data\.workers=1"):
         list(found)

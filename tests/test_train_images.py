@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from images import image_folder
@@ -98,14 +99,17 @@ def test_a_killed_process_goes_on_at_once_though_others_decoded_for_it(tmp_path:
         assert process.stdout is not None
         for line in process.stdout:
             if "epoch 3/20" in line:
+                helpers = psutil.Process(process.pid).children(recursive=True)
                 process.send_signal(signal.SIGKILL)
                 break
         else:
             pytest.fail("never came to epoch 3")
-    # Those that decoded may live a moment longer; they hold nothing that the next one needs.
+    assert len(helpers) >= 2
+    # Those that decoded may live a moment longer, but hold nothing that the next one needs.
     assert Store.open(tmp_path / "killed.zarr").run("r").status() == "interrupted"
     done = subprocess.run(call, capture_output=True, text=True, env=environment(), timeout=240)
     assert done.returncode == 0, done.stderr
     assert "going on after epoch" in done.stdout
+    assert not psutil.wait_procs(helpers, timeout=30)[1]
     killed = Store.open(tmp_path / "killed.zarr").run("r")
     assert weights(killed, 20) == weights(whole, 20)
