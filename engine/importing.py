@@ -22,7 +22,7 @@ from .spec import Spec
 from .state import state_arrays
 from .tasks import TASKS
 from .team import Team
-from .train import distributed_error, test_batch
+from .train import distributed_error, evaluation_batch
 from .weights import Weights, put, read_weights, starting_weights
 
 
@@ -61,7 +61,7 @@ def import_checkpoints(run: Run, spec: Spec, data: DataSet, team: Team, observer
         error, loss = (
             (math.nan, math.nan)
             if weights.absent
-            else distributed_error(team, model, examples, TASKS[data.task].judge, test_batch(spec.train))
+            else distributed_error(team, model, examples, TASKS[data.task].judge, evaluation_batch(spec.train))
         )
         metrics = EpochMetrics(epoch, math.nan, math.nan, error, loss, time.perf_counter() - start)
         team.lead(lambda: _commit(run, weights, metrics, model))  # noqa: B023 - called at once

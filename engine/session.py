@@ -99,7 +99,6 @@ class Session:
                 f"run '{run.name}' was made from other data than the data set '{spec.data.name}' holds now. "
                 "Put the old data back, or make the run anew with --fresh."
             )
-        data = data.knowing(run.info.data_facts)
         # What the probe was made with, whatever the run's spec says of probing by now.
         self.settings = ProbeSection.model_validate(dict(probe.info.settings))
         seed, shape, classes = spec.run.seed, data.shape, data.classes

@@ -142,7 +142,7 @@ class Trainer:
     def _metrics(self, epoch: int, train_loss: float, lr: float, start: float) -> EpochMetrics:
         # In fp32 whatever training uses: the probe's baseline is this very number.
         error, loss = distributed_error(
-            self._team, self._plain, self._test, self._task.judge, test_batch(self._spec.train)
+            self._team, self._plain, self._test, self._task.judge, evaluation_batch(self._spec.train)
         )
         return EpochMetrics(epoch, train_loss, lr, error, loss, time.perf_counter() - start)
 
@@ -192,7 +192,7 @@ def _share(batch: Tensor, rank: int, size: int) -> tuple[Tensor, float]:
     return (mine, len(mine) / len(batch)) if len(mine) else (batch[:1], 0.0)
 
 
-def test_batch(train: TrainSection) -> int:
+def evaluation_batch(train: TrainSection) -> int:
     """Examples of a forward of the test: no gradients are kept, so that more of them fit than in training."""
     return min(MOST_TESTED, 2 * train.batch_size)
 

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -435,3 +436,21 @@ class BySize(nn.Module):
         if len(x) == 1:
             return self.head(self.c(x))
         return self.head(self.b(x).relu_() if len(x) % 2 else self.c(self.b(x)).t().contiguous().t())
+
+
+# Those whose every row is replayed; the others are met one by one.
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "in-place chain": InPlaceChain,
+    "aliases": Aliased,
+    "views": Views,
+    "repeated": Repeated,
+    "returned weights": Banks,
+    "nested outputs": Nested,
+    "opaque outputs": Opaques,
+    "returned inputs": Returning,
+    "no modules": NoModules,
+    "unused": Unused,
+    "by size": BySize,
+    "catches": Catches,
+    "lists of the caller's": Accumulates,
+}

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 from lyrx.engine.batch import run_batch
 from lyrx.engine.specfile import make_spec
 from lyrx.engine.worker import Worker
@@ -127,3 +129,44 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     )
+
+
+def launch(*arguments: str | Path, **extra: str) -> subprocess.Popen[str]:
+    """The command line under `torchrun` as two processes of one thread each, output and errors on pipes."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    launcher += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0", "-m"]
+    return subprocess.Popen(
+        [*launcher, *command(*arguments)[2:]],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(OMP_NUM_THREADS="1", **extra),
+    )
+
+
+def launched(*arguments: str | Path, **extra: str) -> tuple[int, str, str]:
+    """The same to its end: exit code, output, errors."""
+    with launch(*arguments, **extra) as process:
+        try:
+            output, errors = process.communicate(timeout=240)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    return process.returncode, output, errors
+
+
+def assert_trained_alike(two: Run, one: Run, epoch: int, atol: float) -> None:
+    """That two processes trained as one does: the same first weights, the last to `atol`, the same errors.
+
+    Losses agree to 1e-4 only: each process adds up its own share.
+    """
+    assert two.status() == "complete"
+    for ours, theirs in zip(two.history.read()[0], one.history.read()[0], strict=True):
+        assert ours.test_error == theirs.test_error
+        assert ours.test_loss == pytest.approx(theirs.test_loss, rel=1e-4)
+        if ours.epoch:
+            assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-4)
+    trained = two.checkpoints.read(epoch)
+    for name, array in one.checkpoints.read(epoch).items():
+        assert np.allclose(trained[name], array, atol=atol)
+    assert weights(two, 0) == weights(one, 0)

@@ -151,19 +151,7 @@ def test_a_table_as_long_as_a_batch(first: int):
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "in-place chain": nasty.InPlaceChain,
-    "aliases": nasty.Aliased,
-    "views": nasty.Views,
-    "repeated": nasty.Repeated,
-    "returned weights": nasty.Banks,
-    "nested outputs": nasty.Nested,
-    "opaque outputs": nasty.Opaques,
-    "returned inputs": nasty.Returning,
-    "no modules": nasty.NoModules,
-    "unused": nasty.Unused,
-    "by size": nasty.BySize,
-    "catches": nasty.Catches,
-    "lists of the caller's": nasty.Accumulates,
+    **nasty.NETWORKS,
     "branches": nasty.Branches,
     "picks": nasty.Picks,
     "picks a weight": nasty.PicksWeight,

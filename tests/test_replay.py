@@ -25,31 +25,14 @@ def check(build: Callable[[], nn.Module], data: list[Arguments] | None = None, *
     return found
 
 
-NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "in-place chain": nasty.InPlaceChain,
-    "aliases": nasty.Aliased,
-    "views": nasty.Views,
-    "repeated": nasty.Repeated,
-    "returned weights": nasty.Banks,
-    "nested outputs": nasty.Nested,
-    "opaque outputs": nasty.Opaques,
-    "returned inputs": nasty.Returning,
-    "no modules": nasty.NoModules,
-    "unused": nasty.Unused,
-    "by size": nasty.BySize,
-    "catches": nasty.Catches,
-    "lists of the caller's": nasty.Accumulates,
-}
-
-
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", nasty.NETWORKS)
 def test_networks(name: str):
-    check(NETWORKS[name], kinds=("random", "zero", "noise"))
+    check(nasty.NETWORKS[name], kinds=("random", "zero", "noise"))
 
 
 @pytest.mark.parametrize("name", ["in-place chain", "views", "repeated", "nested outputs"])
 def test_networks_in_bfloat16(name: str):
-    check(lambda: NETWORKS[name]().bfloat16(), batches(WIDTH, dtype=torch.bfloat16))
+    check(lambda: nasty.NETWORKS[name]().bfloat16(), batches(WIDTH, dtype=torch.bfloat16))
 
 
 def test_a_choice_between_tensors():

@@ -4,7 +4,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 from lyrx.engine.batch import run_probe
 from lyrx.store import Run, Store
 from lyrx.store.check import Report, check_store
-from running import batch, command, environment, lyrx
+from running import batch, launch, launched, lyrx, write_spec
 
 NETWORK = {"name": "networks_for_sharing:Watched"}
 TRAINING = {"epochs": 3, "checkpoints": [0, 1, 2, 3]}
@@ -48,18 +47,9 @@ def said(exact: bool = False) -> dict[str, Any]:
     return {"probe.at": AT.split(","), "probe.layers": [], "probe.exact": exact}
 
 
-def launched(store: Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+def probing(store: Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
     """The probe in two processes."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    launcher += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0", "-m"]
-    call = command("probe", "r", "--store", store, "--at", AT, "--set", "probe.layers=[]", *arguments)[2:]
-    return subprocess.Popen(
-        [*launcher, *call],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(OMP_NUM_THREADS="1", **variables),
-    )
+    return launch("probe", "r", "--store", store, "--at", AT, "--set", "probe.layers=[]", *arguments, **variables)
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -92,7 +82,7 @@ def forwards(folder: Path) -> list[int]:
 
 def test_two_processes_give_the_numbers_of_one_first_roughly_then_exactly(trained: Path, store: Path, tmp_path: Path):
     one = alone(Path(shutil.copytree(trained, tmp_path / "one.zarr")))
-    code, out, err = ended(launched(store, SHARING_LOG=str(tmp_path)))
+    code, out, err = ended(probing(store, SHARING_LOG=str(tmp_path)))
     assert code == 0, err
     assert "2 processes" in out
     assert out.count("first whole picture") == 1  # one process speaks
@@ -107,7 +97,7 @@ def test_two_processes_give_the_numbers_of_one_first_roughly_then_exactly(traine
     # Exact, from what is committed on.
     log = tmp_path / "exact"
     log.mkdir()
-    code, out, err = ended(launched(store, "--exact", "--json", SHARING_LOG=str(log)))
+    code, out, err = ended(probing(store, "--exact", "--json", SHARING_LOG=str(log)))
     assert code == 0, err
     assert json.loads(out)  # one object: the other process prints nothing
     same(alone(tmp_path / "one.zarr", exact=True), two)
@@ -120,7 +110,7 @@ def test_two_processes_give_the_numbers_of_one_first_roughly_then_exactly(traine
 
 def test_an_error_in_one_process_ends_both_with_its_message(store: Path):
     began = time.monotonic()
-    code, _, err = ended(launched(store, "--exact", SHARING_RAISE="1:90"))
+    code, _, err = ended(probing(store, "--exact", SHARING_RAISE="1:90"))
     assert code == 1
     assert err.count("no more of this") == 1
     assert "lyrx: process 1: run 'r' failed: RuntimeError: no more of this" in err
@@ -134,7 +124,7 @@ def test_a_damaged_checkpoint_costs_only_its_cells(trained: Path, store: Path, t
     folder = run.path / "weights" / "a.weight" / "c"
     chunk = next(path for path in (folder / "1").rglob("*") if path.is_file())
     chunk.write_bytes(b"\0" * chunk.stat().st_size)
-    code, _, err = ended(launched(store))
+    code, _, err = ended(probing(store))
     assert code == 1
     assert "could not be probed wholly" in err
     assert "a.weight" in err
@@ -150,7 +140,7 @@ def test_a_damaged_checkpoint_costs_only_its_cells(trained: Path, store: Path, t
 def test_a_process_that_is_killed_leaves_its_cells_to_the_next_start(trained: Path, store: Path, tmp_path: Path):
     one = alone(Path(shutil.copytree(trained, tmp_path / "one.zarr")), exact=True)
     for place in ("1:150", "0:150"):
-        code, _, _ = ended(launched(store, "--exact", SHARING_KILL=place))
+        code, _, _ = ended(probing(store, "--exact", SHARING_KILL=place))
         assert code != 0
         assert lyrx("check", store).returncode == 0
         known = Store.open(store).run("r").probe().results().estimates
@@ -165,7 +155,7 @@ def test_a_process_that_is_killed_leaves_its_cells_to_the_next_start(trained: Pa
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupt_keeps_what_was_finished(trained: Path, store: Path, tmp_path: Path, which: signal.Signals):
     one = alone(Path(shutil.copytree(trained, tmp_path / "one.zarr")), exact=True)
-    process = launched(store, "--exact", SHARING_SLOW="1:0.02")
+    process = probing(store, "--exact", SHARING_SLOW="1:0.02")
     assert process.stdout is not None
     for line in process.stdout:
         if "first whole picture" in line:
@@ -177,13 +167,13 @@ def test_an_interrupt_keeps_what_was_finished(trained: Path, store: Path, tmp_pa
     assert err.count("lyrx: interrupted. What was finished is kept") == 1
     known = Store.open(store).run("r").probe().results().estimates
     assert len(known) > 20
-    assert ended(launched(store, "--exact"))[0] == 0
+    assert ended(probing(store, "--exact"))[0] == 0
     same(one, Store.open(store).run("r"))
 
 
 @pytest.mark.slow
 def test_a_slow_process_takes_less_and_holds_nobody(store: Path, tmp_path: Path):
-    code, _, err = ended(launched(store, "--exact", SHARING_SLOW="1:0.03", SHARING_LOG=str(tmp_path)))
+    code, _, err = ended(probing(store, "--exact", SHARING_SLOW="1:0.03", SHARING_LOG=str(tmp_path)))
     assert code == 0, err
     fast, slow = forwards(tmp_path)
     assert slow < 0.5 * fast
@@ -194,7 +184,7 @@ def test_a_slow_process_takes_less_and_holds_nobody(store: Path, tmp_path: Path)
 @pytest.mark.slow
 def test_scarce_memory_in_one_process_makes_the_batches_of_all_smaller(trained: Path, store: Path, tmp_path: Path):
     one = alone(Path(shutil.copytree(trained, tmp_path / "one.zarr")), exact=True)
-    code, _, err = ended(launched(store, "--exact", SHARING_MEMORY="1:150", SHARING_LOG=str(tmp_path)))
+    code, _, err = ended(probing(store, "--exact", SHARING_MEMORY="1:150", SHARING_LOG=str(tmp_path)))
     assert code == 0, err
     assert (tmp_path / "1").read_text().count("M") == 1
     same(one, Store.open(store).run("r"), losses=1e-6)  # batches of another size round otherwise
@@ -202,19 +192,7 @@ def test_scarce_memory_in_one_process_makes_the_batches_of_all_smaller(trained: 
 
 @pytest.mark.slow
 def test_an_error_in_one_process_while_it_trains_ends_both(tmp_path: Path):
-    from running import write_spec
-
     spec = write_spec(tmp_path / "spec.toml", model=NETWORK, train=TRAINING)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    launcher += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0", "-m"]
-    call = [*launcher, *command("batch", spec, "--store", tmp_path / "s.zarr")[2:]]
-    done = subprocess.run(
-        call,
-        capture_output=True,
-        text=True,
-        env=environment(OMP_NUM_THREADS="1", SHARING_RAISE="1:4"),
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "no more of this" in done.stderr
+    code, _, errors = launched("batch", spec, "--store", tmp_path / "s.zarr", SHARING_RAISE="1:4")
+    assert code == 1
+    assert "no more of this" in errors

@@ -4,7 +4,6 @@ import math
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from lyrx.engine.seeds import derive
 from lyrx.engine.specfile import make_spec
 from lyrx.engine.train import batches, epoch_order
 from lyrx.store import Store
-from running import batch, command, environment, spec_values, weights, write_spec
+from running import assert_trained_alike, batch, command, environment, launched, spec_values, weights, write_spec
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional
@@ -169,36 +168,21 @@ def test_two_processes_measure_what_one_does_and_one_writes(tmp_path: Path):
     sections = {"train": {"epochs": 2, "checkpoints": [0, 1, 2]}, "probe": {"draws": 1}}
     one, _ = batch(tmp_path / "one.zarr", **sections)
     spec = write_spec(tmp_path / "spec.toml", **sections)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
-    launcher += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0", "-m"]
-    call = [*launcher, *command("batch", spec, "--store", tmp_path / "two.zarr")[2:]]
-    done = subprocess.run(call, capture_output=True, text=True, env=environment(OMP_NUM_THREADS="1"), timeout=240)
-    assert done.returncode == 0, done.stderr
-    assert "2 processes" in done.stdout
-    assert done.stdout.count("epoch 1/2") == 1  # one process speaks
-    two = Store.open(tmp_path / "two.zarr").run("r")
-    assert two.status() == "complete"
-    for ours, theirs in zip(two.history.read()[0], one.history.read()[0], strict=True):
-        assert ours.test_error == theirs.test_error
-        assert ours.test_loss == pytest.approx(theirs.test_loss, rel=1e-4)
-        if ours.epoch:
-            assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-4)
-    for name, array in one.checkpoints.read(2).items():
-        assert np.allclose(two.checkpoints.read(2)[name], array, atol=1e-4)
-    assert weights(two, 0) == weights(one, 0)
+    code, output, errors = launched("batch", spec, "--store", tmp_path / "two.zarr")
+    assert code == 0, errors
+    assert "2 processes" in output
+    assert output.count("epoch 1/2") == 1  # one process speaks
+    assert_trained_alike(Store.open(tmp_path / "two.zarr").run("r"), one, epoch=2, atol=1e-4)
 
 
 @pytest.mark.slow
 def test_bad_input_ends_both_processes_with_2(tmp_path: Path):
     spec = write_spec(tmp_path / "spec.toml")
     batch(tmp_path / "s.zarr", train={"epochs": 1, "checkpoints": []})
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    launcher += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0", "-m"]
-    call = [*launcher, *command("batch", spec, "--store", tmp_path / "s.zarr")[2:]]
-    done = subprocess.run(call, capture_output=True, text=True, env=environment(), timeout=120)
-    assert done.returncode != 0
-    assert "train.epochs: 1, now 3" in done.stderr
-    assert "exitcode  : 2" in done.stderr or "exitcode: 2" in done.stderr
+    code, _, errors = launched("batch", spec, "--store", tmp_path / "s.zarr")
+    assert code != 0
+    assert "train.epochs: 1, now 3" in errors
+    assert "exitcode  : 2" in errors or "exitcode: 2" in errors
 
 
 def test_a_last_batch_of_one_joins_the_one_before(tmp_path: Path):

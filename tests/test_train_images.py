@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from lyrx.engine.seeds import derive
 from lyrx.engine.specfile import make_spec
 from lyrx.engine.train import epoch_order
 from lyrx.store import Store
-from running import batch, command, environment, spec_values, weights, write_spec
+from running import assert_trained_alike, batch, command, environment, launched, spec_values, weights, write_spec
 from torch.nn import functional
 
 
@@ -66,26 +65,14 @@ def test_two_processes_train_on_uneven_varied_images_as_one_does(tmp_path: Path)
     # 27 examples in batches of 8 leave 3, of which one process gets 2; 15 test examples on 2.
     root = image_folder(tmp_path / "d", {"train": 9, "val": 5})
     one, _ = batch(tmp_path / "one.zarr", **sections(root))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
-    launcher += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0", "-m"]
     for name, data in (("resident", {}), ("streamed", {"memory": "1B", "workers": 1})):
         spec = write_spec(tmp_path / f"{name}.toml", **sections(root, **data))
-        call = [*launcher, *command("batch", spec, "--store", tmp_path / f"{name}.zarr")[2:]]
-        done = subprocess.run(call, capture_output=True, text=True, env=environment(OMP_NUM_THREADS="1"), timeout=240)
-        assert done.returncode == 0, done.stderr
-        assert "2 processes" in done.stdout
-        assert ("decoded in every epoch" in done.stdout) == (name == "streamed")
-        two = Store.open(tmp_path / f"{name}.zarr").run("r")
-        assert two.status() == "complete"
-        for ours, theirs in zip(two.history.read()[0], one.history.read()[0], strict=True):
-            assert ours.test_error == theirs.test_error
-            assert ours.test_loss == pytest.approx(theirs.test_loss, rel=1e-4)
-            if ours.epoch:
-                assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-4)
-        for tensor, array in one.checkpoints.read(3).items():
-            assert np.allclose(two.checkpoints.read(3)[tensor], array, atol=1e-5)
-        assert weights(two, 0) == weights(one, 0)
-    first = Store.open(tmp_path / "resident.zarr").run("r")
+        code, output, errors = launched("batch", spec, "--store", tmp_path / f"{name}.zarr")
+        assert code == 0, errors
+        assert "2 processes" in output
+        assert ("decoded in every epoch" in output) == (name == "streamed")
+        assert_trained_alike(Store.open(tmp_path / f"{name}.zarr").run("r"), one, epoch=3, atol=1e-5)
+    first, two = (Store.open(tmp_path / f"{name}.zarr").run("r") for name in ("resident", "streamed"))
     assert weights(first, 3) == weights(two, 3)
 
 

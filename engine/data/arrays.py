@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from ...store import inert
 from ..errors import DataError, DataNotFoundError
-from .base import DataSet, checked, checked_augment, full_path
+from .base import DataSet, FullPath, checked, checked_augment
 from .keys import ImageSpec
 
 KEYS = ("train_inputs", "train_targets", "test_inputs", "test_targets")
@@ -20,13 +20,8 @@ class ArraysSpec(ImageSpec):
     """Inputs uint8 or float[n, ...] (channels first), targets whole numbers[n]."""
 
     name: Literal["arrays"] = "arrays"
-    root: str = Field(description="the .npz file or the folder of a Zarr group (not identity)")
+    root: FullPath = Field(description="the .npz file or the folder of a Zarr group (not identity)")
     classes: int | None = Field(None, ge=2, description="number of classes; default: the highest label + 1")
-
-    @field_validator("root")
-    @classmethod
-    def _absolute(cls, value: str) -> str:
-        return full_path(value)
 
     def load(self) -> DataSet:
         path, shown = Path(self.root), inert(self.root)

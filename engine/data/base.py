@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from ...store import Run, inert
 from ..errors import DataError
@@ -47,6 +47,10 @@ class DataSpec(BaseModel):
 def full_path(root: str) -> str:
     """`root` with ~ and variables expanded, absolute: a worker started elsewhere must find it too."""
     return str(Path(os.path.expandvars(root)).expanduser().absolute())
+
+
+FullPath = Annotated[str, AfterValidator(full_path)]
+"""A key that names a file or a folder, as :func:`full_path` makes it."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from .base import FullPath
 from .downloads import DownloadSpec
 
 
@@ -23,7 +24,9 @@ class Cifar10Spec(DownloadSpec):
     usual_pad: ClassVar[int] = 4
 
     name: Literal["cifar10"] = "cifar10"
-    root: str = Field("data", description="folder that holds cifar-10-batches-py or cifar-100-python (not identity)")
+    root: FullPath = Field(
+        "data", description="folder that holds cifar-10-batches-py or cifar-100-python (not identity)"
+    )
     augment: Literal["none", "flip", "crop", "crop-flip"] = Field(
         "crop-flip", description="how training images are varied: a random crop, a random horizontal flip"
     )

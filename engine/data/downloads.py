@@ -7,24 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from ...store import inert
 from ..errors import DataError, DataNotFoundError
-from .base import DataSet, checked, checked_augment, full_path
+from .base import DataSet, FullPath, checked, checked_augment
 from .keys import ImageSpec
 
 
 class DownloadSpec(ImageSpec):
     """Two halves that a class of torchvision's reads whole into memory."""
 
-    root: str = Field("data", description="folder that holds the data set's own (not identity)")
+    root: FullPath = Field("data", description="folder that holds the data set's own (not identity)")
     download: bool = Field(False, description="fetch it if it is not there (not identity)")
-
-    @field_validator("root")
-    @classmethod
-    def _absolute(cls, value: str) -> str:
-        return full_path(value)
 
     @property
     def classes(self) -> int:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from ...store import inert
 from ..errors import DataError, DataNotFoundError
-from .base import DataSet, checked_augment, full_path
+from .base import DataSet, FullPath, checked_augment
 from .files import ImageFiles, Pixels, naming
 from .keys import FilesSpec
 
@@ -23,7 +23,7 @@ class ImageFolderSpec(FilesSpec):
     """Any images that Pillow reads, uint8[n, channels, height, width], 0..255; classes in the order of their names."""
 
     name: Literal["image-folder"] = "image-folder"
-    root: str = Field(description="folder that holds the folders of both halves (not identity)")
+    root: FullPath = Field(description="folder that holds the folders of both halves (not identity)")
     train: str = Field("train", description="folder of the training half; '': there is none, for probing only")
     test: str | None = Field(None, min_length=1, description="folder of the test half; default: test or val")
     channels: Literal[1, 3] = Field(3, description="3: colours; 1: grey")
@@ -33,11 +33,6 @@ class ImageFolderSpec(FilesSpec):
         description="the short side becomes so long and the middle square is kept; default: images stay as they are, "
         "and must all be of one size",
     )
-
-    @field_validator("root")
-    @classmethod
-    def _absolute(cls, value: str) -> str:
-        return full_path(value)
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> "ImageFolderSpec":

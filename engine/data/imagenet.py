@@ -18,7 +18,7 @@ from pydantic import Field
 from ...store import inert
 from ...store.files import partial_name
 from ..errors import DataError, DataNotFoundError
-from .base import DataSet
+from .base import DataSet, FullPath
 from .folders import ImageFolderSpec
 
 PIXELS, RESIZED = 224, 256
@@ -31,7 +31,7 @@ class ImageNetSpec(ImageFolderSpec):
     """
 
     name: Literal["imagenet"] = "imagenet"  # type: ignore[assignment]
-    root: str = Field(description="folder that holds train and val, or the archives ILSVRC2012_* (not identity)")
+    root: FullPath = Field(description="folder that holds train and val, or the archives ILSVRC2012_* (not identity)")
     test: str | None = Field("val", min_length=1, description="folder of the validation half")
     augment: Literal["none", "flip", "crop", "crop-flip"] = Field(
         "crop", description="how training images are varied: a random crop, a random horizontal flip"

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from .base import FullPath
 from .downloads import DownloadSpec
 
 _FILES = (
@@ -21,7 +22,7 @@ class MnistSpec(DownloadSpec):
     """60,000 training and 10,000 test images, uint8[n, 1, 28, 28], 0..255."""
 
     name: Literal["mnist"] = "mnist"
-    root: str = Field("data", description="folder that holds MNIST/raw (not identity)")
+    root: FullPath = Field("data", description="folder that holds MNIST/raw (not identity)")
 
     def reader(self) -> Any:
         from torchvision.datasets import MNIST

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from ...store import Run, inert
 from ..errors import DataError, DataNotFoundError
-from .base import DataSet, DataSpec, full_path
+from .base import DataSet, DataSpec, FullPath
 from .lines import Lines, found_files, split_lines
 from .tokenizer import Tokenizer, train_tokenizer
 from .tokens import cached_tokens, digest
@@ -27,7 +27,7 @@ class TextSpec(DataSpec):
     """A text file, or a folder of them: sequences of pieces, int64[length], and the piece that follows each."""
 
     name: Literal["text"] = "text"
-    root: str = Field(description="a file, or the folder that `train` and `test` are in (not identity)")
+    root: FullPath = Field(description="a file, or the folder that `train` and `test` are in (not identity)")
     train: list[str] = Field(
         ["train/**/*", "train.*"], min_length=1, description="files of the training text, below root; *, **, ?, []"
     )
@@ -37,11 +37,6 @@ class TextSpec(DataSpec):
     test_share: float = Field(0.1, gt=0, lt=1, description="the last lines, where there are no files of a test text")
     vocabulary: int = Field(30_000, ge=8, le=2**31 - 1, description="pieces of the tokenizer")
     length: int = Field(128, ge=1, le=2**20, description="pieces of a sequence")
-
-    @field_validator("root")
-    @classmethod
-    def _absolute(cls, value: str) -> str:
-        return full_path(value)
 
     @model_validator(mode="after")
     def _below_root(self) -> "TextSpec":
