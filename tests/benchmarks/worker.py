@@ -3,7 +3,8 @@
     python tests/benchmarks/worker.py STORE RUN [--times 30] [--exact]
 
 Measures one cell of RUN again and again through a real `lyrx worker` process, until it is decided or with --exact on
-all examples, and beside it the plain forward of the whole network over all examples in this process, in turn.
+all examples, and beside it the plain forward of the whole network over all examples in this process, in turn.  Then, in
+this process with everything warm, the time from asking until a cell's first estimate is committed, for every row.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import time
 
 import torch
 from lyrx.engine.session import Session
-from lyrx.store import Store
+from lyrx.store import Cell, Store
 
 
 def main() -> None:
@@ -33,6 +34,12 @@ def main() -> None:
         step = session.batch_size.now
         for start in range(0, session.total, step):
             session.forwards.full(session._batches.between(start, start + step)[0])
+
+    def estimate(layer: int) -> tuple[float, int]:
+        """Seconds until the first look at a cell is committed, and the examples it saw."""
+        start = time.perf_counter()
+        look = next(session.measure([Cell(layer, 1, 0)], again=True))
+        return time.perf_counter() - start, look.seen
 
     command = [sys.executable, "-m", "lyrx.engine.worker"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -62,10 +69,19 @@ def main() -> None:
             forwards.append(time.perf_counter() - start)
         process.stdin.write(b'{"type": "quit"}\n')
         process.stdin.flush()
+    rows = range(len(run.probe().info.layers))
+    with run.writing("benchmark"):
+        for layer in rows:
+            estimate(layer)
+        estimates, seen = zip(*(estimate(layer) for layer in rows), strict=True)
     ratios = [answer / plain for answer, plain in zip(answers, forwards, strict=True)]
     print(f"{options.times} cells, {session.examples:,} examples each, {torch.get_num_threads()} threads; medians")
     print(f"first answer (imports, data, model): {first:.2f} s")
     print(f"warm answer: {1000 * statistics.median(answers):.1f} ms, slowest {1000 * max(answers):.1f} ms")
+    print(
+        f"first estimate ({max(seen)} examples): {1000 * statistics.median(estimates):.1f} ms, "
+        f"slowest of {len(rows)} rows {1000 * max(estimates):.1f} ms"
+    )
     print(f"plain forward: {1000 * statistics.median(forwards):.1f} ms; ratio {statistics.median(ratios):.2f}")
 
 
