@@ -4,6 +4,10 @@ import os
 import shutil
 from pathlib import Path
 
+# Before torch is imported: several processes that each use all cores take longer than one after the other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import fakes
 import pytest
 

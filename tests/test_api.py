@@ -197,6 +197,7 @@ def test_as_xarray(model, states, images):
     assert float(data.error.sel(column="random").mean("draw")[2]) == pytest.approx(result.error[2, 0])
 
 
+@pytest.mark.slow
 def test_a_batch_at_a_time_is_the_same(model, states, images):
     expected = probe(model, images, states)
     for options in ({"batch_size": 7}, {"batch_size": 1000}, {"memory": 10_000_000}, {"device": "cpu"}):

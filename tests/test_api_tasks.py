@@ -68,6 +68,7 @@ def pixel_loss(output: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(output, targets, reduction="none").mean((1, 2))
 
 
+@pytest.mark.slow
 def test_segmentation(pixels):
     model, start, inputs, targets = pixels
     result = probe(
@@ -135,6 +136,7 @@ def run(pixels: Any, **options: Any) -> Any:
     return probe(model, (inputs, targets), {0: start}, correct=mostly_right, granularity="module", **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["record", "run", "full"])
 def test_memory_that_does_not_suffice_for_a_batch(pixels, monkeypatch, where: str):
     expected = run(pixels, batch_size=16)
@@ -162,6 +164,7 @@ def test_memory_that_does_not_suffice_for_a_batch(pixels, monkeypatch, where: st
     assert fingerprint(pixels[0]) == before
 
 
+@pytest.mark.slow
 def test_memory_that_does_not_suffice_for_one_example(pixels, monkeypatch):
     expected, original = run(pixels), Replayer.record
 
@@ -180,6 +183,7 @@ def test_memory_that_does_not_suffice_for_one_example(pixels, monkeypatch):
     }
 
 
+@pytest.mark.slow
 def test_a_budget_too_small_for_one_record(pixels):
     expected = run(pixels)
     result = run(pixels, memory=1000)

@@ -263,6 +263,7 @@ def test_a_run_locked_by_a_live_writer_is_refused(tmp_path: Path):
     assert run.status() == "complete"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="capabilities")
 def test_a_store_without_write_permission(tmp_path: Path):
     run, _ = batch(tmp_path / "s.zarr", train={"epochs": 1, "checkpoints": []})
@@ -319,6 +320,7 @@ def test_names_with_escape_sequences_and_markup_stay_inert(tmp_path: Path):
     refused(call("batch", spec, "--store", tmp_path / "s.zarr"), "train.epochs: 1, now 3")
 
 
+@pytest.mark.slow
 def test_batch_goes_on_and_does_nothing_when_all_is_done(tmp_path: Path):
     one = write_spec(tmp_path / "one.toml")
     write_spec(tmp_path / "two.toml", run={"name": "two"}, probe={"granularity": "module"})
@@ -349,6 +351,7 @@ def test_batch_goes_on_and_does_nothing_when_all_is_done(tmp_path: Path):
     assert sorted(run.name for run in Store.open(store).runs()[0]) == ["r", "two"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_is_130_and_keeps_its_state(tmp_path: Path, how: signal.Signals):
     spec = write_spec(tmp_path / "spec.toml", train={"epochs": 2000, "checkpoints": [0]})

@@ -80,6 +80,7 @@ def forwards(folder: Path) -> list[int]:
     return [(folder / str(rank)).stat().st_size for rank in range(2)]
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one_first_roughly_then_exactly(trained: Path, store: Path, tmp_path: Path):
     one = alone(Path(shutil.copytree(trained, tmp_path / "one.zarr")))
     code, out, err = ended(probing(store, SHARING_LOG=str(tmp_path)))
@@ -108,6 +109,7 @@ def test_two_processes_give_the_numbers_of_one_first_roughly_then_exactly(traine
     assert not report.damaged
 
 
+@pytest.mark.slow
 def test_an_error_in_one_process_ends_both_with_its_message(store: Path):
     began = time.monotonic()
     code, _, err = ended(probing(store, "--exact", SHARING_RAISE="1:90"))

@@ -175,6 +175,7 @@ def test_nothing_but_messages_reaches_its_output(tmp_path: Path):
     assert "NOISE" not in done.stdout
 
 
+@pytest.mark.slow
 def test_the_end_of_input_cancels_what_is_being_measured(tmp_path: Path):
     rng = np.random.default_rng(0)
     np.savez(
