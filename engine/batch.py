@@ -4,13 +4,14 @@ import contextlib
 import math
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..store import Cell, LyrxError, Probe, Run, Store, change_settings, inert
+from .conflicts import refuse_together
 from .distances import commit_distances
-from .errors import RunConflictError, RunFailedError, SpecError
+from .errors import RunFailedError
 from .events import (
     BaselineProgress,
     DataStreamed,
@@ -37,12 +38,9 @@ def run_batch(specs: Sequence[Spec], store_path: Path, *, fresh: bool, observer:
     All specs are checked before the first is begun.  Raises LyrxError: exit_code 2 before anything was written, 1 when
     a run failed.  Other processes of a team do their part and write nothing.
     """
-    devices = sorted({spec.run.device for spec in specs})
-    if len(devices) > 1:
-        raise SpecError(f"specs of one call must compute on one device; run.device is {' and '.join(devices)}.")
+    refuse_together(specs)
     with _team(specs[0].run.device) as team, contextlib.ExitStack() as ending:
         prepared = [prepare(spec, _before(store_path, spec, fresh)) for spec in specs]
-        _check_names(prepared)
         if Store.something_at(store_path):
             _check_store(Store.open(store_path), prepared, fresh)
         if team is not None:
@@ -68,7 +66,7 @@ def run_probe(store_path: Path, name: str, overrides: Mapping[str, Any], *, obse
         first = team is None or team.first
         seen: Observer = observer if first else lambda event: None
         with contextlib.ExitStack() as held:
-            (team.lead if team else lambda action: action())(lambda: held.enter_context(run.writing("probe")))
+            (team.lead if team else lambda action: action())(lambda: _begin(run, "probe", held))
             epochs, size = run.info.epochs, team.size if team else 1
             seen(RunOpened(run.name, False, epochs, epochs, "", size, prepared.probe.skipped))
             probe, worked = _probed(run, prepared, seen, team)
@@ -103,6 +101,17 @@ def _failures_of(name: str) -> Iterator[None]:
             f"run '{inert(name)}' failed: {type(error).__name__}: {inert(str(error))} "
             f"({where.filename}, line {where.lineno}). What was finished is kept."
         ) from error
+
+
+def _begin(run: Run, purpose: str, held: contextlib.ExitStack, check: Callable[[], None] = lambda: None) -> None:
+    """Hold the run's lock until `held` closes, and keep in the store what ends the work before its end.
+
+    What `check` raises is not kept: nothing has begun then.
+    """
+    held.enter_context(run.writing(purpose))
+    check()
+    run.failure.clear()
+    held.enter_context(run.failure.kept(run.stage))
 
 
 class _Job:
@@ -143,8 +152,7 @@ class _Job:
         run = (
             store.create_run(info, self._prepared.probe, self._prepared.data.files) if created else store.run(info.name)
         )
-        held.enter_context(run.writing("batch"))
-        refuse_conflict(run, self._prepared)
+        _begin(run, "batch", held, lambda: refuse_conflict(run, self._prepared))
         epochs, _ = run.history.read()
         team = self._team
         self._observer(
@@ -283,11 +291,3 @@ def _check_store(store: Store, prepared: Sequence[Prepared], fresh: bool) -> Non
     for one in prepared:
         if one.run.name in store:
             refuse_conflict(store.run(one.run.name), one)
-
-
-def _check_names(prepared: Sequence[Prepared]) -> None:
-    seen: set[str] = set()
-    for one in prepared:
-        if one.run.name in seen:
-            raise RunConflictError(f"two of the specs are called '{one.run.name}' (run.name). Name them apart.")
-        seen.add(one.run.name)

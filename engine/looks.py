@@ -13,7 +13,7 @@ from .tallies import Tally
 
 Row = tuple[Cell, Estimate, Mapping[str, Any]]
 
-_COMMIT_EVERY = 1.0
+COMMIT_EVERY = 1.0
 """Seconds between two commits of cells that are still sharpening, and at least so many times what a commit takes:"""
 _COMMIT_SHARE = 20
 
@@ -38,8 +38,9 @@ class Look:
 class Writer:
     """Commits cells as they sharpen: not so often that it costs time, and the last state of each for good."""
 
-    def __init__(self, probe: Probe, make: Callable[[Work], Row], rank: int, size: int):
+    def __init__(self, probe: Probe, make: Callable[[Work], Row], rank: int, size: int, every: float = COMMIT_EVERY):
         """`make` gives what is committed of a cell; this process is the one at place `rank` of `size`."""
+        self._every = every
         self._probe, self._make, self._rank, self._size = probe, make, rank, size
         self._waiting: dict[Cell, Work] = {}
         self._places: dict[Cell, int] = {}
@@ -59,7 +60,7 @@ class Writer:
 
     @property
     def due(self) -> bool:
-        return time.perf_counter() - self._last > max(_COMMIT_EVERY, _COMMIT_SHARE * self._took)
+        return time.perf_counter() - self._last > max(self._every, _COMMIT_SHARE * self._took)
 
     def trained(self, cells: Sequence[Cell], estimate: Estimate) -> None:
         """Cells that need no measurement: they put back what is there."""
@@ -101,7 +102,7 @@ def facts_of(work: Work, device: str, seed: int | None) -> dict[str, object]:
     """What goes into a cell's commit record beside its numbers."""
     tally = work.tally
     found: dict[str, object] = {
-        "seconds": work.seconds,
+        "seconds": tally.before + work.seconds,
         "device": device,
         "evaluator": "full" if work.full else "replay",
         "wrong": tally.wrong,
@@ -133,4 +134,5 @@ def tally_of(record: Mapping[str, Any] | None, estimate: Estimate | None) -> Tal
         agreeing=int(record["agreeing"]),
         loss=estimate.loss * estimate.n if loss is None else float(loss),
         path=Path(*map(float, record.get("path", ()))),
+        before=float(record.get("seconds") or 0.0),
     )

@@ -3,7 +3,7 @@
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -14,6 +14,7 @@ from ..store.files import canonical, sha256
 from ..store.layout import folder_name
 from .building import build_model
 from .checkpoint_files import unavailable
+from .conflicts import RUN_SECTIONS, refuse_other_spec
 from .data.base import DataSet
 from .device import choose_device
 from .errors import ModelError, RunConflictError
@@ -22,7 +23,7 @@ from .importing import origins_of
 from .layers import Layers, find_layers
 from .optimisers import make_optimiser
 from .seeds import derive
-from .spec import Spec, differences, identity
+from .spec import Spec, identity
 from .specfile import stored_spec
 from .state import describe, evaluating
 from .tallies import logits_of
@@ -69,8 +70,7 @@ def prepare(spec: Spec, before: Run | None = None) -> Prepared:
     facts = data.facts()
     origins = before.info.origins if before is not None and before.trained else origins_of(spec, model)
     hashes = [{name: origin["sha256"] for name, origin in origins.items()}] if origins else []
-    sections = ("run", "model", "data", "train")
-    fingerprint = _hash(identity(resolved, sections), facts["fingerprint"], TRAINING_VERSION, *hashes)
+    fingerprint = _hash(identity(resolved, RUN_SECTIONS), facts["fingerprint"], TRAINING_VERSION, *hashes)
     made = RunInfo(
         name=spec.run.name,
         model=spec.model.name,
@@ -107,6 +107,19 @@ def probe_info(spec: Spec, layers: Layers, run_fingerprint: str, origins: Mappin
     )
 
 
+def companion_info(prepared: Prepared, base: ProbeInfo) -> ProbeInfo:
+    """The joint rows of `prepared`, as a probe that stands beside `base`."""
+    probe, origins = prepared.probe, prepared.run.origins
+    rows = tuple(row for row in probe.layers if row.joint)
+    return replace(
+        probe,
+        layers=rows,
+        fingerprint=_hash(probe.fingerprint, "companion", base.fingerprint),
+        unavailable=unavailable(rows, probe.columns, origins),
+        companion=base.id,
+    )
+
+
 def probe_of(run: Run, overrides: Mapping[str, Any]) -> Prepared:
     """An existing run's spec with some keys replaced (`{"probe.at": ["zero"]}`), ready to be probed.
 
@@ -125,17 +138,8 @@ def probe_of(run: Run, overrides: Mapping[str, Any]) -> Prepared:
 
 def refuse_conflict(run: Run, prepared: Prepared) -> None:
     """Raise RunConflictError if `prepared` cannot go on with the existing `run`; other probe settings are none."""
-    sections = ("run", "model", "data", "train")
     name = inert(run.name)
-    # With every default written out: an older lyrx did not know all keys.
-    stored = stored_spec(run.info.spec, run.name, {}).resolved()
-    differing = differences(identity(stored, sections), identity(dict(prepared.run.spec), sections))
-    if differing:
-        raise RunConflictError(
-            f"a run '{name}' with another spec is in the store already. They differ in "
-            f"{'; '.join(map(inert, differing))}. Give this one another name (--set run.name=NAME), "
-            "or replace that one with --fresh."
-        )
+    refuse_other_spec(run, dict(prepared.run.spec))
     if run.info.data_facts.get("fingerprint") != prepared.run.data_facts["fingerprint"]:
         raise RunConflictError(
             f"run '{name}' was made from other data than the data set '{prepared.spec.data.name}' holds now. "

@@ -13,19 +13,27 @@ A conversation::
     <- {"type": "committed", "id": "7", "cell": [0, 1, 0], "done": 1, "total": 1, "seconds": 0.06}
     <- {"type": "finished", "id": "7", "done": 1, "cancelled": false}
 
+    -> {"type": "plan", "id": "8", "store": "lyrx.zarr", "run": "fcn", "probe": "layer-1f", "joint": [["fc1", "fc2"]]}
+    <- {"type": "planned", "id": "8", "probe": "layer-9c"}
+
 `baseline` comes only where the trained network has not been run on all examples yet.
 A cell is `[layer, column, draw]`; layer null is the whole network.  Numbers are not sent: they are in the store, and
 `committed` says that they can be read there.  Requests are carried out one after the other, in order; `cancel` takes
 effect between two batches of examples, of the baseline too.  After `failed` without a cell the whole request has ended.
+`device` and `pace` come now and then during long work.
+
+Versions: 1 knew neither `plan` nor `pace`; it answers what it does not know with `failed` and an empty id.  Whoever
+listens leaves out lines that it does not know: a newer worker may say more.
 """
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError, model_validator
 
 from ..store import Cell, LyrxError, inert
 
-VERSION = 1
+VERSION = 2
+"""Of the protocol. `plan` is understood from 2 on."""
 
 WireCell = tuple[NonNegativeInt | None, NonNegativeInt, NonNegativeInt]
 
@@ -55,6 +63,29 @@ class ProbeRequest(_Message):
     """Measure also what is committed already."""
     exact: bool = False
     """Go on to the end of the data; else stop as the probe's rule says."""
+
+
+class PlanRequest(_Message):
+    """Make, or find, the probe with other rows than `probe` has and all else alike. Nothing is measured.
+
+    Either `joint` or `granularity`.  Answered by `planned`, or by `failed`.
+    """
+
+    type: Literal["plan"] = "plan"
+    id: str
+    store: str
+    run: str
+    probe: str | None = None
+    """The base: a probe's id or granularity; None: the run's newest."""
+    joint: tuple[tuple[str, ...], ...] = ()
+    """Rows of the base by their names, those of one group reset together."""
+    granularity: Literal["module", "layer", "block"] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "PlanRequest":
+        if bool(self.joint) == (self.granularity is not None):
+            raise ValueError("needs either joint or granularity")
+        return self
 
 
 class CancelRequest(_Message):
@@ -124,6 +155,26 @@ class ProgressEvent(_Message):
     of: int
 
 
+class PaceEvent(_Message):
+    """How much a request has computed: examples, counted once for each cell that saw them since it was begun.
+
+    `of`: what they can come to; cells that are known well enough stop before.
+    """
+
+    type: Literal["pace"] = "pace"
+    id: str
+    examples: int
+    of: int
+
+
+class PlannedEvent(_Message):
+    """A plan's probe is in the store, and can be asked for by its id."""
+
+    type: Literal["planned"] = "planned"
+    id: str
+    probe: str
+
+
 class CommittedEvent(_Message):
     """A cell can be read from the store."""
 
@@ -158,13 +209,15 @@ class PongEvent(_Message):
     id: str = ""
 
 
-Request = ProbeRequest | CancelRequest | PingRequest | QuitRequest
+Request = ProbeRequest | PlanRequest | CancelRequest | PingRequest | QuitRequest
 Event = (
     ReadyEvent
     | AcceptedEvent
     | DeviceEvent
     | BaselineEvent
     | ProgressEvent
+    | PaceEvent
+    | PlannedEvent
     | CommittedEvent
     | FailedEvent
     | FinishedEvent

@@ -34,7 +34,7 @@ from .errors import RestoreError, RunConflictError
 from .examples import First, Ordered, held_out_examples, order_of, training_examples
 from .forwards import Fallback, Forwards, Row
 from .interventions import Interventions
-from .looks import Look, Writer, estimate_of, facts_of, tally_of
+from .looks import COMMIT_EVERY, Look, Writer, estimate_of, facts_of, tally_of
 from .memory import BatchSize, choose_batch_size
 from .norms import norm_batches
 from .precision import Precision
@@ -180,20 +180,21 @@ class Session:
         after_cell: AfterCell = lambda work, seen: None,
         on_error: Callable[[Cell, LyrxError], None] = _raise,
         on_progress: Callable[[int, float], None] = lambda seen, share: None,
+        commit_every: float = COMMIT_EVERY,
     ) -> Iterator[Look]:
         """Measure `cells` until the probe's rule is content with them, or with `exact` to the end of the data.
 
         The caller holds the run's writer's lock.  Cells go on from what is committed, unless `again`.  Those that have
-        ended are committed before their look is yielded, the others from time to time.  `after_cell(work, examples
-        seen)` may raise CancelledError: what was seen until then is committed first.  Cells whose checkpoint is
-        damaged, or with which the network's own code fails, are left out; `on_error` hears of each.
+        ended are committed before their look is yielded, the others every `commit_every` seconds.
+        `after_cell(work, examples seen)` may raise CancelledError: what was seen until then is committed first.  Cells
+        whose checkpoint is damaged, or with which the network's own code fails, are left out; `on_error` hears of each.
         `on_progress(examples seen, share of the work)` hears at least every second how far a look is.
         """
         rank, size = self._sharing.rank, self._sharing.size
         if rank == 0:
             self.commit_baseline()
         works = self._works(cells, again)
-        writer = Writer(self.probe, self._row_of, rank, size)
+        writer = Writer(self.probe, self._row_of, rank, size, commit_every)
         known = [cell for cell in cells if self._is_trained(cell)]
         writer.trained(known, self.baseline_estimate())
         rule = rule_of(self.probe.info.settings, exact=exact)

@@ -82,6 +82,8 @@ class Tally:
     """Sum over the examples, nats."""
     path: Path = START
     """Of the differences from the trained network; kept only where an example has several predictions."""
+    before: float = 0.0
+    """Seconds that those examples took which an earlier measurement saw, and this one went on from."""
 
     def plus(self, seen: int, counts: "list[float]", total: int, parts: int) -> "Tally":
         """With another batch of `seen` examples, counted by :func:`count`.
@@ -101,6 +103,7 @@ class Tally:
             agreeing=self.agreeing + agreeing,
             loss=self.loss + counts[4],
             path=path,
+            before=self.before,
         )
 
 

@@ -28,7 +28,10 @@ from .protocol import (
     Event,
     FailedEvent,
     FinishedEvent,
+    PaceEvent,
     PingRequest,
+    PlannedEvent,
+    PlanRequest,
     PongEvent,
     ProbeRequest,
     ProgressEvent,
@@ -42,13 +45,19 @@ from .protocol import (
 )
 
 if TYPE_CHECKING:
+    from .prepare import Prepared
     from .session import Session
     from .sweep import Work
+
+Asked = ProbeRequest | PlanRequest
+"""What takes its time, and is carried out one after the other."""
 
 WARM = 2
 """Sessions (a model and its data) kept ready at a time."""
 
 _TELL_EVERY = 0.1  # seconds between two words on progress within a cell
+_DEVICE_EVERY = 1.0  # and on how full the device is
+_COMMIT_EVERY = 0.25  # and between two commits of what is sharpening: somebody is looking
 
 
 class Worker:
@@ -57,12 +66,13 @@ class Worker:
     def __init__(self, requests: BinaryIO, events: BinaryIO):
         self._requests, self._events = requests, events
         self._sending = threading.Lock()
-        self._waiting: queue.Queue[ProbeRequest | None] = queue.Queue()
+        self._waiting: queue.Queue[Asked | None] = queue.Queue()
         self._open: set[str] = set()  # ids that were asked for and not finished
         self._cancelled: set[str] = set()
         self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
         self._working: list[Session] = []  # the outermost first
         self._held: set[str] = set()  # runs whose writer's lock this process holds
+        self._planned: tuple[tuple[str, str], Prepared] | None = None  # loaded for a plan, and soon wanted again
 
     def run(self) -> None:
         """Until `quit` or the end of the requests."""
@@ -75,8 +85,13 @@ class Worker:
             self._carry_out(request)
         self._forget_all()
 
-    def _carry_out(self, request: ProbeRequest) -> None:
-        self._probe(request)
+    def _carry_out(self, request: Asked) -> None:
+        if request.id in self._cancelled:
+            self._send(FinishedEvent(id=request.id, done=0, cancelled=True))
+        elif isinstance(request, PlanRequest):
+            self._plan(request)
+        else:
+            self._probe(request)
         self._open.discard(request.id)
         self._cancelled.discard(request.id)
 
@@ -145,6 +160,26 @@ class Worker:
             cancelled = done < len(cells) and request.id in self._cancelled
             self._send(FinishedEvent(id=request.id, done=done, cancelled=cancelled))
 
+    def _plan(self, request: PlanRequest) -> None:
+        """Make the probe that is asked for, as `lyrx probe` would."""
+        try:
+            from .planning import plan_granularity, plan_joint
+
+            run = Store.open(request.store).run(request.run)
+            base = run.probe(request.probe)
+            with self._writing(run):
+                if request.granularity is not None:
+                    probe, prepared = plan_granularity(run, base, request.granularity)
+                else:
+                    probe, prepared = plan_joint(run, base, request.joint)
+        except LyrxError as error:
+            self._send(FailedEvent(id=request.id, message=str(error)))
+        except Exception as error:
+            self._send(FailedEvent(id=request.id, message=f"{type(error).__name__}: {error}"))
+        else:
+            self._planned = (self._key(run, probe), prepared) if prepared else None
+            self._send(PlannedEvent(id=request.id, probe=probe.info.id))
+
     @contextlib.contextmanager
     def _writing(self, run: Run) -> Iterator[None]:
         """The run's writer's lock, which an interrupted request of this process may hold already."""
@@ -179,15 +214,21 @@ class Worker:
     def _session(self, request: ProbeRequest, run: Run, probe: Probe) -> "Session":
         from .session import Session
 
-        # The fingerprint is not enough: a run made anew by --fresh may have the same one.
-        key = (str(run.path.resolve()), f"{probe.info.id} {run.info.created}")
+        key = self._key(run, probe)
         if key not in self._sessions:
             idle = [other for other, session in self._sessions.items() if session not in self._working]
             while len(self._sessions) >= WARM and idle:
                 self._sessions.pop(idle.pop(0)).close()
-            self._sessions[key] = Session(run, probe, on_baseline=self._watch_baseline(request))
+            planned, self._planned = self._planned, None
+            known = (planned[1].spec, planned[1].data) if planned and planned[0] == key else (None, None)
+            self._sessions[key] = Session(run, probe, *known, on_baseline=self._watch_baseline(request))
         self._sessions.move_to_end(key)
         return self._sessions[key]
+
+    @staticmethod
+    def _key(run: Run, probe: Probe) -> tuple[str, str]:
+        # The fingerprint is not enough: a run made anew by --fresh may have the same one.
+        return (str(run.path.resolve()), f"{probe.info.id} {run.info.created}")
 
     def _forget(self, session: "Session | None") -> None:
         """A session that failed is not warm any more: the next request starts from the store."""
@@ -218,8 +259,9 @@ class Worker:
                 cells,
                 exact=request.exact,
                 again=request.again,
-                after_cell=self._watch(request, session, done, len(cells)),
+                after_cell=self._watch(request, session, done, cells),
                 on_error=fail,
+                commit_every=_COMMIT_EVERY,
             )
             for look in looks:
                 for cell, seconds in look.ended:
@@ -245,27 +287,33 @@ class Worker:
         return after_batch
 
     def _watch(
-        self, request: ProbeRequest, session: "Session", done: Sequence[Cell], total: int
+        self, request: ProbeRequest, session: "Session", done: Sequence[Cell], cells: Sequence[Cell]
     ) -> "Callable[[Work, int], None]":
         """After each batch of each cell: let newer requests go first, say how far it is, stop if told to."""
-        told = time.perf_counter()
+        told = told_device = time.perf_counter()
+        known = {} if request.again else session.probe.results().estimates
+        seen_of = {cell: known[cell].n if cell in known else 0 for cell in cells}
+        most = sum(max(0, session.examples - seen) for seen in seen_of.values())
+        computed = 0
 
         def after_cell(work: "Work", seen: int) -> None:
-            nonlocal told
+            nonlocal told, told_device, computed
+            computed += max(0, seen - seen_of[work.key])
+            seen_of[work.key] = seen
             self._carry_out_newer()
             now = time.perf_counter()
             if now - told > _TELL_EVERY:
                 told = now
+                wire, count = to_wire(work.key), len(done)
                 self._send(
                     ProgressEvent(
-                        id=request.id,
-                        cell=to_wire(work.key),
-                        done=len(done),
-                        total=total,
-                        examples=seen,
-                        of=session.examples,
+                        id=request.id, cell=wire, done=count, total=len(cells), examples=seen, of=session.examples
                     )
                 )
+                self._send(PaceEvent(id=request.id, examples=computed, of=most))
+            if now - told_device > _DEVICE_EVERY:
+                told_device = now
+                self._tell_device(session)
             if request.id in self._cancelled:
                 raise CancelledError("the measurement was cancelled.")
 

@@ -20,6 +20,7 @@ from .errors import (
     StoreNotWritableError,
     StoreVersionError,
 )
+from .failure import Failure
 from .fallbacks import Fallback
 from .history import EpochMetrics, History
 from .lock import Writer
@@ -50,6 +51,7 @@ __all__ = [
     "DamagedError",
     "EpochMetrics",
     "Estimate",
+    "Failure",
     "Fallback",
     "History",
     "Layer",

@@ -64,7 +64,7 @@ def _check_run(run: Run, report: Report) -> None:
     if run.writer() is None:
         report.damaged += run.resume.verify()
     try:
-        probes = run.probes()
+        probes = run.all_probes()
     except LyrxError as error:
         report.damaged.append(error)
         probes = []

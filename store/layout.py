@@ -5,6 +5,7 @@
     STORE/runs/RUN/checkpoint/               int64[checkpoint]: the epoch of each checkpoint
                   /checkpoint/commits/I.json commit record of checkpoint I
                   /checkpoint/{lock,writer}  the writer's lock, and who holds it
+                  /checkpoint/failure        why the last training or probe ended in an error
     STORE/runs/RUN/weights/TENSOR/           [checkpoint, *tensor]
     STORE/runs/RUN/metrics/history/          float64[epoch, quantity], one commit record an epoch
     STORE/runs/RUN/resume/                   uint8[slot, byte]: optimiser state of the last epoch (until trained)

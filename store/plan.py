@@ -88,6 +88,9 @@ class ProbeInfo:
     unavailable: Mapping[tuple[int | None, int], str] = field(default_factory=dict)
     """By (layer, column), layer None for the whole network: places that have no cell and never will, since an imported
     checkpoint lacks what is put back there, each with the reason."""
+    companion: str = ""
+    """Id of the probe that this one stands beside: it holds a few rows more, with the same columns and the same trained
+    network, and nothing of what is measured there. Empty for a probe that stands for itself."""
 
     @property
     def id(self) -> str:
@@ -108,19 +111,23 @@ class ProbeInfo:
         ]
 
     def network_cells(self) -> list[Cell]:
-        """The extra row: the whole network at each checkpoint. The final one is the baseline, the trained network."""
-        return [
+        """The extra row: the whole network at each checkpoint. The final one is the baseline, the trained network.
+
+        A companion has the baseline only: the others are those of the probe beside it.
+        """
+        found = [
             Cell(None, index)
             for index, column in enumerate(self.columns)
             if column.kind == REINITIALISE and (None, index) not in self.unavailable
         ]
+        return found[-1:] if self.companion else found
 
     def all_cells(self) -> list[Cell]:
         """The whole plan: the whole network's row, whose last cell is the baseline, then the heatmap."""
         return [*self.network_cells(), *self.cells()]
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        value = {
             "granularity": self.granularity,
             "layers": [layer.to_json() for layer in self.layers],
             "columns": [column.to_json() for column in self.columns],
@@ -134,6 +141,7 @@ class ProbeInfo:
                 for (layer, column), reason in self.unavailable.items()
             ],
         }
+        return value | ({"companion": self.companion} if self.companion else {})
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "ProbeInfo":
@@ -147,4 +155,5 @@ class ProbeInfo:
             skipped=tuple(value.get("skipped", ())),
             created=value.get("created", 0.0),
             unavailable={(one["layer"], one["column"]): one["reason"] for one in value.get("unavailable", ())},
+            companion=value.get("companion", ""),
         )

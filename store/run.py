@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from .checkpoints import Checkpoints, create_weights
 from .errors import DamagedError, NotCommittedError, StoreVersionError
+from .failure import FailureNote
 from .files import is_leftover, partial_name, read_json
 from .history import History, create_history
 from .kept import KeptFiles, write_files
@@ -104,6 +105,7 @@ class Run:
         self.history = History(path, self.info.epochs)
         self.resume = Resume(path)
         self.files = KeptFiles(path, self.info.files)
+        self.failure = FailureNote(path)
 
     @property
     def name(self) -> str:
@@ -117,13 +119,25 @@ class Run:
         """The live process that writes this run, if any."""
         return current_writer(self.path / "checkpoint")
 
+    def stage(self) -> Literal["training", "probing"]:
+        """What is next, or at work: probing once the final checkpoint is committed."""
+        return "probing" if self.trained else "training"
+
     @property
     def trained(self) -> bool:
         """Whether the final checkpoint is committed."""
         return self.checkpoints.is_committed(self.checkpoints.final)
 
     def probes(self) -> list[Probe]:
-        """The run's probes, oldest first."""
+        """The run's probes, oldest first, without those that only accompany another one."""
+        return [probe for probe in self.all_probes() if not probe.info.companion]
+
+    def companions(self, probe: str) -> list[Probe]:
+        """What stands beside the probe with this id, oldest first: further rows of it."""
+        return [other for other in self.all_probes() if other.info.companion == probe]
+
+    def all_probes(self) -> list[Probe]:
+        """Every probe of the run, oldest first."""
         folder = self.path / "probes"
         found = []
         for entry in folder.iterdir() if folder.is_dir() else ():
@@ -132,10 +146,17 @@ class Run:
         return sorted(found, key=lambda probe: (probe.info.created, probe.info.id))
 
     def probe(self, wanted: str | None = None) -> Probe:
-        """The newest probe, or the newest of granularity (or with id) `wanted`. Raises NotCommittedError."""
-        probes = self.probes()
+        """The newest probe, or the newest of granularity (or with id) `wanted`. Raises NotCommittedError.
+
+        A probe that accompanies another one is found by its id only.
+        """
+        everything = self.all_probes()
+        probes = [probe for probe in everything if not probe.info.companion]
         for probe in reversed(probes):
             if wanted is None or wanted in (probe.info.id, probe.info.granularity):
+                return probe
+        for probe in everything:
+            if wanted == probe.info.id:
                 return probe
         known = ", ".join(probe.info.id for probe in probes) or "none"
         raise NotCommittedError(f"run '{self.name}' has no probe '{wanted or ''}'. It has: {known}.")

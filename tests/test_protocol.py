@@ -24,6 +24,17 @@ requests = st.one_of(
         again=st.booleans(),
         exact=st.booleans(),
     ),
+    st.builds(
+        protocol.PlanRequest,
+        id=text,
+        store=text,
+        run=text,
+        probe=st.none() | text,
+        joint=st.lists(st.lists(text).map(tuple), min_size=1).map(tuple),
+    ),
+    st.builds(
+        protocol.PlanRequest, id=text, store=text, run=text, granularity=st.sampled_from(["module", "layer", "block"])
+    ),
     st.builds(protocol.CancelRequest, id=st.none() | text),
     st.builds(protocol.PingRequest, id=text),
     st.builds(protocol.QuitRequest),
@@ -34,6 +45,8 @@ events = st.one_of(
     st.builds(protocol.DeviceEvent, device=text, memory_used=number, memory_total=number),
     st.builds(protocol.BaselineEvent, id=text, examples=number, of=number),
     st.builds(protocol.ProgressEvent, id=text, cell=cell, done=number, total=number, examples=number, of=number),
+    st.builds(protocol.PaceEvent, id=text, examples=number, of=number),
+    st.builds(protocol.PlannedEvent, id=text, probe=text),
     st.builds(protocol.CommittedEvent, id=text, cell=cell, done=number, total=number, seconds=st.floats(0, 1e6)),
     st.builds(protocol.FailedEvent, id=text, cell=st.none() | cell, message=text),
     st.builds(protocol.FinishedEvent, id=text, done=number, cancelled=st.booleans()),

@@ -16,13 +16,13 @@ from running import batch, command, environment
 class Talk:
     """A worker process and a conversation with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, **extra: str) -> None:
         self.process = subprocess.Popen(
             command("worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment(),
+            env={**environment(), **extra},
         )
 
     def close(self) -> None:
@@ -159,20 +159,15 @@ def test_nothing_but_messages_reaches_its_output(tmp_path: Path):
         run, _ = batch(tmp_path / "s.zarr", model={"name": "noisy:model"})
     finally:
         sys.path.remove(str(tmp_path))
-    request = {
-        "type": "probe",
-        "id": "1",
-        "store": str(tmp_path / "s.zarr"),
-        "run": run.name,
-        "cells": [[0, 1, 0]],
-    }
-    lines = json.dumps({**request, "again": True}) + "\n"
-    env = environment()
-    env["PYTHONPATH"] += f":{tmp_path}"
-    done = subprocess.run(command("worker"), input=lines, capture_output=True, text=True, env=env, timeout=120)
-    assert "NOISE" in done.stderr
-    assert all(json.loads(line) for line in done.stdout.splitlines())
-    assert "NOISE" not in done.stdout
+    talk = Talk(PYTHONPATH=f"{environment()['PYTHONPATH']}:{tmp_path}")
+    heard = talk.until("ready")
+    talk.probe(run, [[0, 1, 0]], again=True)
+    heard += talk.until("finished")  # every line is a message
+    talk.send(type="quit")
+    rest, errors = talk.process.communicate(timeout=60)
+    assert heard[-1]["done"] == 1
+    assert rest == b""
+    assert b"NOISE" in errors
 
 
 @pytest.mark.slow
@@ -196,3 +191,102 @@ def test_the_end_of_input_cancels_what_is_being_measured(tmp_path: Path):
     out, _ = talk.process.communicate(timeout=60)
     assert talk.process.returncode == 0
     assert json.loads(out.splitlines()[-1])["type"] == "finished"
+
+
+# Plans
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run with batch norm whose probe is exact."""
+    model = {"name": "fcn", "width": 8, "depth": 2, "batch_norm": True}
+    run, _ = batch(tmp_path_factory.mktemp("plans") / "s.zarr", model=model, probe={"exact": True})
+    return run
+
+
+def plan(talk: Talk, run: Run, id: str = "p", **wanted: Any) -> dict[str, Any]:  # noqa: A002
+    talk.send(type="plan", id=id, store=str(run.path.parent.parent), run=run.name, **wanted)
+    return talk.hear()
+
+
+def test_a_joint_reset_is_planned_beside_the_probe_and_gives_the_numbers_of_lyrx_probe(planned: Run, talk: Talk):
+    base = planned.probe()
+    before = {path: path.stat().st_mtime_ns for path in base.path.rglob("*")}
+    answer = plan(talk, planned, probe=base.info.id, joint=[["output", "fc1"]])
+    assert answer["type"] == "planned", answer
+    companion = planned.probe(answer["probe"])
+    assert companion.info.companion == base.info.id
+    assert [(layer.name, layer.joint) for layer in companion.info.layers] == [("fc1+output", ("fc1", "output"))]
+    assert companion.info.columns == base.info.columns
+    assert companion.info.settings["exact"] is True
+    assert companion.read_baseline() is not None
+    assert planned.companions(base.info.id)[0].info.id == companion.info.id
+    # It is nobody's newest probe, and the base is what it was.
+    assert planned.probe().info.id == planned.probe("layer").info.id == base.info.id
+    assert [probe.info.id for probe in planned.probes()] == [base.info.id]
+    assert {path: path.stat().st_mtime_ns for path in base.path.rglob("*")} == before
+    assert planned.status() == "complete"
+    cells: list[list[int | None]] = [
+        [0, column, draw] for column in range(4) for draw in range(2 if column == 0 else 1)
+    ]
+    talk.probe(planned, cells, id="m", probe=companion.info.id, exact=True)
+    heard = talk.until("finished")
+    assert "baseline" not in types(heard), "the trained network is not measured again"
+    assert heard[-1]["done"] == 5
+    # The same row as `lyrx probe --joint` measures it, in a probe with all rows.
+    from lyrx.engine.batch import run_probe
+
+    path = planned.path.parent.parent
+    probed = run_probe(path, planned.name, {"probe.joint": [["fc1", "output"]]}, observer=lambda event: None)
+    row = [layer.name for layer in probed.info.layers].index("fc1+output")
+    for layer, column, draw in cells:
+        ours, theirs = companion.read(Cell(0, column, draw)), probed.read(Cell(row, column, draw))
+        assert ours == theirs, (layer, column, draw)
+        assert ours is not None
+        assert ours.exact
+    distances, oracle = companion.results().distances, probed.results().distances
+    assert {epoch: l2[0] for epoch, (l2, _) in distances.items()} == {e: l2[row] for e, (l2, _) in oracle.items()}
+    assert companion.progress().complete
+    # Asked for once more, in another order, it is found; in the probe that holds the row, that is it.
+    assert plan(talk, planned, probe=base.info.id, joint=[["fc1", "output"]])["probe"] == companion.info.id
+    assert plan(talk, planned, probe=probed.info.id, joint=[["fc1", "output"]])["probe"] == probed.info.id
+
+
+def test_another_granularity_is_the_probe_that_lyrx_probe_makes(planned: Run, talk: Talk):
+    from lyrx.engine.batch import run_probe
+
+    answer = plan(talk, planned, probe="layer", granularity="module")
+    made = planned.probe(answer["probe"])
+    assert made.info.granularity == "module"
+    assert [layer.name for layer in made.info.layers] == ["fc1", "norm1", "fc2", "norm2", "output"]
+    assert made.missing()
+    assert made.read_baseline() is not None
+    path = planned.path.parent.parent
+    probed = run_probe(path, planned.name, {"probe.granularity": "module"}, observer=lambda event: None)
+    assert probed.info.id == made.info.id
+    assert planned.probe().info.id == made.info.id, "it stands for itself: the newest"
+
+
+def test_plans_that_cannot_be_are_refused_in_words(planned: Run, talk: Talk):
+    base = planned.probe("layer").info.id
+    assert "two layers or more; fc1 was given" in plan(talk, planned, probe=base, joint=[["fc1", "fc1"]])["message"]
+    assert "no row 'fc9'" in plan(talk, planned, probe=base, joint=[["fc1", "fc9"]])["message"]
+    assert "either joint or granularity" in plan(talk, planned, probe=base)["message"]
+    with planned.writing("somebody else"):
+        assert "somebody else" in plan(talk, planned, probe=base, joint=[["fc1", "fc2"]])["message"]
+    assert not [probe for probe in planned.all_probes() if probe.info.layers[0].name == "fc1+fc2"]
+
+
+def test_a_request_that_is_cancelled_before_its_turn_does_nothing(planned: Run, talk: Talk):
+    cells: list[list[int | None]] = [[layer, column, 0] for layer in range(3) for column in range(4)]
+    talk.probe(planned, cells, id="a", probe="layer", again=True)
+    talk.until("device")
+    talk.probe(planned, cells, id="b", probe="layer", again=True)
+    talk.send(type="cancel", id="b")
+    heard = talk.until("finished")
+    if heard[-1]["id"] == "b":
+        assert heard[-1]["cancelled"]
+        heard = talk.until("finished")
+    assert (heard[-1]["id"], heard[-1]["cancelled"], heard[-1]["done"]) == ("a", False, len(cells))
+    talk.probe(planned, [[0, 1, 0]], id="c", probe="layer", again=True)
+    assert talk.until("finished")[-1]["done"] == 1
