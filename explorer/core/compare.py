@@ -1,0 +1,280 @@
+"""Runs side by side, and the difference of two: numbers only.
+
+**What is known of a difference.** Let A's error at a place lie in [low A, high A] and B's in [low B, high B], each with
+95 % confidence.  If both hold, B - A lies in [low B - high A, high B - low A].  Each fails with at most 5 %;
+by Bonferroni's inequality both hold with at least 90 %, whatever the two have to do with each other (runs of one
+seed see the test set in one order, so they need not be independent).  Where one of the two saw all examples its error
+is known, nothing is lost on it, and the level is 95 %; where both did, the difference is known itself.  Since the two
+intervals hold at all looks at once, so does this one.  It is wider than need be, never too narrow, and it speaks of one
+place: of many places looked at, some may fail.  Draws: it is of the means of the draws that were made.
+
+Loss and agreement have no interval: their difference is known where both saw all examples, and else only estimated.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Literal
+
+from ...store import REINITIALISE
+from . import ramp
+from .alignment import Alignment, Line, align
+from .marks import Place, State, place
+from .picture import METRICS, Metric, Picture
+from .scene import NETWORK, NETWORK_KEY, Look, Row, Scene
+from .view import HeatView
+
+CONFIDENCE = 0.95
+"""Of an estimate's interval, `low` to `high` in the store."""
+
+Sign = Literal["higher", "lower", "equal", "open"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """B's value less A's at one place, and what is known of it."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    """It lies in low..high with probability `level` at least; None: nothing is known."""
+    level: float | None = None
+    """1 where both values are known, else 0.95 or 0.9 (see above)."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is known to the last digit."""
+        return self.level == 1.0
+
+    @property
+    def sign(self) -> Sign:
+        """Whether B is higher or lower or equal for certain (at `level`), or whether that is open."""
+        if self.low is None or self.high is None:
+            return "open"
+        if self.low > 0:
+            return "higher"
+        if self.high < 0:
+            return "lower"
+        return "equal" if self.low == self.high == 0 else "open"
+
+
+Spot = tuple[int | None, int]
+"""(layer, column) of a picture; layer None is the whole network."""
+
+
+def difference(a: Picture, b: Picture, metric: str, at_a: Spot | None, at_b: Spot | None) -> Difference | None:
+    """The value of `metric` at a place of `b` less that at a place of `a`; None where one of them has none.
+
+    A place is None where a run has no such layer or column.
+    """
+    if at_a is None or at_b is None:
+        return None
+    first, second = a.value(metric, *at_a), b.value(metric, *at_b)
+    if first is None or second is None:
+        return None
+    value = second - first
+    if not math.isfinite(value):
+        return Difference(math.nan)
+    if metric in ("l2", "linf"):
+        return Difference(value, value, value, 1.0)
+    cell_a, cell_b = a.cell(*at_a), b.cell(*at_b)
+    if cell_a is None or cell_b is None:
+        return None
+    open_ends = (not cell_a.exact) + (not cell_b.exact)
+    if not open_ends:
+        return Difference(value, value, value, 1.0)
+    if metric != "error":
+        return Difference(value)
+    # The ends of an exact estimate are the error itself.
+    level = round(1 - open_ends * (1 - CONFIDENCE), 6)
+    return Difference(value, cell_b.low - cell_a.high, cell_b.high - cell_a.low, level)
+
+
+# What is drawn
+
+
+class _Signed(Metric):
+    """A metric's differences: their text has a sign."""
+
+    def text(self, value: float | None, width: int = 5) -> str:
+        if value is None or not math.isfinite(value):
+            return super().text(value, width)
+        text = super().text(abs(value), width - 1)
+        sign = "" if float(text) == 0 else "+" if value > 0 else "−"
+        return sign + text
+
+    def end(self, value: float) -> str:
+        return f"{'+' if value > 0 else '−'}{super().end(abs(value))}"
+
+
+class _Shift(Metric):
+    """From one verdict to another."""
+
+    def text(self, value: float | None, width: int = 5) -> str:
+        if value is None:
+            return ""
+        words = ("=", "same") if value == 0 else ("+", "worse") if value > 0 else ("−", "better")
+        return words[width >= len("better")]
+
+    def end(self, value: float) -> str:
+        return "+ worse" if value > 0 else "− better"
+
+
+def signed(metric: Metric) -> Metric:
+    """How differences of `metric` are written."""
+    return (_Shift if metric.name == "verdict" else _Signed)(**vars(metric))
+
+
+def scenes(pictures: Sequence[Picture], view: HeatView, alignment: Alignment | None = None) -> tuple[Scene, ...]:
+    """One scene for each picture: the same rows and columns, and one scale for all.
+
+    Sorted by criticality the order is that of the mean over the runs.
+    """
+    known = alignment or align(pictures)
+    lines = ordered(known, pictures, view)
+    scale = common_scale(pictures, view.metric, ramp.ramp_named(view.ramp))
+    return tuple(_side(known, lines, number, picture, scale, view) for number, picture in enumerate(pictures))
+
+
+def common_scale(pictures: Sequence[Picture], metric: str, colours: ramp.Ramp = ramp.HOT) -> ramp.Scale:
+    """The scale that holds those of all pictures."""
+    found = [ramp.scale(picture, metric, colours) for picture in pictures]
+    return replace(found[0], low=min(scale.low for scale in found), high=max(scale.high for scale in found))
+
+
+def _side(
+    alignment: Alignment, lines: Sequence[Line], number: int, picture: Picture, scale: ramp.Scale, view: HeatView
+) -> Scene:
+    def look(layer: int | None, there: bool, column: int | None) -> Look:
+        if not there or column is None:
+            return Look(Place(State.UNAVAILABLE))
+        found = place(picture, view.metric, layer, column)
+        return Look(found, scale.level(found.value))
+
+    columns = [found[number] for found in alignment.places]
+    rows = [_row(line, line.layers[number]) for line in lines]
+    looks = [tuple(look(line.layers[number], line.layers[number] is not None, c) for c in columns) for line in lines]
+    network = [tuple(look(None, True, column) for column in columns)]
+    return _scene(alignment, rows, [*looks, *network], scale, METRICS[view.metric], view, picture.run.name)
+
+
+def difference_scene(a: Picture, b: Picture, view: HeatView, alignment: Alignment | None = None) -> Scene:
+    """Value of `b` less value of `a` at every place, on a diverging scale that is as wide on both sides.
+
+    Where a number still moves on either side, so does the difference: it has the mark of an estimate.  Sorted by
+    criticality the rows with the largest differences stand first.
+    """
+    known = alignment or align((a, b))
+    lines = ordered(known, (a, b), view, differences=True)
+    spots = [[_spots(line.layers, found) for found in known.places] for line in lines]
+    spots.append([_spots(None, found) for found in known.places])
+    scale = difference_scale(a, b, view.metric, (spot for row in spots for spot in row))
+
+    def look(spot: tuple[Spot | None, Spot | None]) -> Look:
+        found = difference_place(a, b, view.metric, *spot)
+        return Look(found, scale.level(found.value))
+
+    rows = [_row(line, line.layers[0] if line.layers[0] is not None else line.layers[1]) for line in lines]
+    looks = [tuple(look(spot) for spot in row) for row in spots]
+    return _scene(known, rows, looks, scale, signed(METRICS[view.metric]), view, "difference")
+
+
+def difference_place(a: Picture, b: Picture, metric: str, at_a: Spot | None, at_b: Spot | None) -> Place:
+    """What a place of the difference map is; a spot is None where a run has no such layer or column."""
+    if at_a is None or at_b is None:
+        return Place(State.UNAVAILABLE)
+    sides = place(a, metric, *at_a), place(b, metric, *at_b)
+    states = {side.state for side in sides}
+    # The worst of both: what cannot be comes before what is not there yet.
+    for state in (State.NONE, State.UNAVAILABLE, State.DAMAGED, State.MISSING):
+        if state in states:
+            return Place(state)
+    found = difference(a, b, metric, at_a, at_b)
+    return Place(State.ESTIMATE if State.ESTIMATE in states else State.DONE, None if found is None else found.value)
+
+
+def difference_scale(
+    a: Picture, b: Picture, metric: str, spots: Iterable[tuple[Spot | None, Spot | None]]
+) -> ramp.Scale:
+    """A diverging scale as far as the largest difference at these places, rounded up to 1, 2 or 5 of a power of ten."""
+    found = (difference(a, b, metric, *spot) for spot in spots)
+    largest = max((abs(one.value) for one in found if one and math.isfinite(one.value)), default=0.0)
+    end = 1.0 if metric == "verdict" else rounded_up(largest)
+    return ramp.Scale(metric, -end, end, ramp=ramp.DIVERGING)
+
+
+def rounded_up(value: float) -> float:
+    """1, 2 or 5 times a power of ten, at least `value`; 0.01 for nothing."""
+    if value <= 0:
+        return 0.01
+    unit = 10.0 ** math.floor(math.log10(value))
+    return next(step * unit for step in (1, 2, 5, 10) if step * unit >= value * (1 - 1e-9))
+
+
+def _spots(layers: tuple[int | None, ...] | None, columns: tuple[int | None, ...]) -> tuple[Spot | None, Spot | None]:
+    """The places of A and B; `layers` None: the whole network."""
+    found: list[Spot | None] = []
+    for side in (0, 1):
+        column, layer = columns[side], None if layers is None else layers[side]
+        found.append(None if column is None or (layers is not None and layer is None) else (layer, column))
+    return found[0], found[1]
+
+
+def _row(line: Line, layer: int | None) -> Row:
+    return Row(line.name, line.title, () if layer is None else (layer,), joint=line.joint)
+
+
+def _scene(
+    alignment: Alignment,
+    rows: Sequence[Row],
+    looks: Sequence[tuple[Look, ...]],
+    scale: ramp.Scale,
+    metric: Metric,
+    view: HeatView,
+    key: str,
+) -> Scene:
+    states = frozenset(look.place.state for row in looks for look in row)
+    return Scene(
+        columns=alignment.columns,
+        rows=(*rows, Row(NETWORK_KEY, NETWORK)),
+        looks=tuple(looks),
+        scale=scale,
+        metric=metric,
+        digits=view.digits,
+        overview=view.overview,
+        key=key,
+        states=states,
+    )
+
+
+# In which order
+
+
+def ordered(
+    alignment: Alignment, pictures: Sequence[Picture], view: HeatView, *, differences: bool = False
+) -> tuple[Line, ...]:
+    """The lines as the view wants them: by depth, or the most critical (or most different) first, unknown ones last."""
+    if view.order == "depth":
+        return alignment.lines
+
+    def rank(line: Line) -> float:
+        if differences:
+            found = [
+                difference(pictures[0], pictures[1], view.metric, *_spots(line.layers, places))
+                for places in alignment.places
+            ]
+            return max((abs(one.value) for one in found if one and math.isfinite(one.value)), default=-1.0)
+        errors = [criticality(picture, line.layers[number]) for number, picture in enumerate(pictures)]
+        known = [error for error in errors if error is not None]
+        return fmean(known) if known else -1.0
+
+    return tuple(sorted(alignment.lines, key=rank, reverse=True))
+
+
+def criticality(picture: Picture, layer: int | None) -> float | None:
+    """How critical a layer is: the error with it put back to checkpoint 0; None where that is not measured."""
+    for index, column in enumerate(picture.columns):
+        if column.kind == REINITIALISE and column.checkpoint == 0 and layer is not None:
+            return picture.value("error", layer, index)
+    return None

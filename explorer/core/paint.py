@@ -1,0 +1,56 @@
+"""How the levels of a colour scale look on a terminal: with many colours, with sixteen, with none."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from rich.style import Style
+
+from .ramp import SHADES, Mix, Ramp
+
+
+@dataclass(frozen=True)
+class Paint:
+    """How a level is put on the screen."""
+
+    style: Style
+    """Of the cell's colour or shade."""
+    fill: str = "    "
+    """Four characters, repeated over what the text leaves free: shades where colours do not suffice."""
+    plain: Style | None = None
+    """Of the cell's text, where `style` is that of blanks or shades."""
+
+
+@lru_cache(maxsize=32)
+def paints(ramp: Ramp, system: str | None) -> tuple[Paint, ...]:
+    """How each level of `ramp` looks on a terminal: `system` is 'truecolor', '256', 'standard' (16 colours) or None.
+
+    No two levels look alike, and their order is that of their luminance (of the ink, where there are no colours).
+    """
+    if system is None:
+        return tuple(Paint(Style.null(), _shaded(level, ramp)) for level in range(len(ramp)))
+    if system in ("standard", "windows"):
+        return tuple(Paint(Style(color=mix.fore, bgcolor=mix.back), mix.shade * 4, _text(mix)) for mix in ramp.mixes)
+    # By their numbers, which every such terminal knows: half the bytes of three numbers from 0 to 255.
+    return tuple(
+        Paint(Style(bgcolor=f"color({number})"), plain=_numbered(231 if fore == "#ffffff" else 16, number))
+        for fore, number in zip(ramp.foregrounds, ramp.xterm, strict=True)
+    )
+
+
+def _numbered(fore: int, back: int) -> Style:
+    return Style(color=f"color({fore})", bgcolor=f"color({back})")
+
+
+def _text(mix: Mix) -> Style:
+    return Style(color=mix.text, bgcolor=mix.back, bold=True)
+
+
+def _shaded(level: int, ramp: Ramp) -> str:
+    """Four characters whose ink grows by a quarter of a shade from level to level; for differences, both ways."""
+    if ramp.diverging:
+        away = level - len(ramp) // 2
+        ink = "·-~=≡" if away < 0 else "·+*±#"
+        tone, half = divmod(abs(away), 2)
+        return ink[tone + half] * 2 + ink[tone] * 2
+    tone, share = divmod(level, 4)
+    return SHADES[tone + 1] * share + SHADES[tone] * (4 - share)
