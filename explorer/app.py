@@ -4,25 +4,57 @@ It starts in a blink because it imports no torch and no zarr, ever: numbers are 
 are measured by a worker process.
 """
 
+import asyncio
 import os
+import signal
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 # Read by Textual when it is imported: over SSH, fewer frames are more.
 os.environ.setdefault("TEXTUAL_FPS", "30")
 os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
 
+from rich.text import Text
 from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
+from textual.filter import Monochrome, NoColor
+from textual.widget import Widget
+from textual.worker import WorkerFailed
 
 from ..store import LyrxError, Store
-from .screens.feed import Table, TableFeed
+from .core.doing import ProbeKey
+from .core.incidents import Incidents
+from .core.picture import Picture
+from .core.runrow import Table
+from .core.tones import tones
+from .core.troubles import Trouble
+from .core.view import HeatView
+from .nocolour import NoColours
+from .screens.base import LyrxScreen
 from .screens.heatmap import HeatmapScreen
-from .screens.measuring import Measuring, ProbeKey
+from .screens.measuring import Measuring
 from .screens.runs import RunsScreen
+from .sturdy import make_sturdy
+from .tablefeed import RowCache, TableFeed
+from .themes import OURS, our_themes
+from .weights import Weights
 from .widgets.heatmap import Heatmap
+from .widgets.side import CellSide
 
-POLL_SECONDS = 1.0
+if TYPE_CHECKING:
+    from .config import Config
+    from .core.view import HeatView
+    from .remembering import Remembering
+
+POLL_SECONDS = 0.25
+"""Between two looks at the store while things change; more while nothing does (`tail.Pace`)."""
+
+KEEP_SECONDS = 2.0
+"""How often it is noted how the app is looked at."""
 
 
 def _worker_log() -> Path:
@@ -31,16 +63,26 @@ def _worker_log() -> Path:
     return worker_log()
 
 
-class LyrxApp(App[int]):
+class LyrxApp(App[int], inherit_bindings=False):
     """Walk through the store at `store_path`; open `run` at once if it is given.
 
     `worker_command` starts a worker (default: this Python's `lyrx.engine.worker`); with `warm_up` it is started as soon
-    as a heatmap has been looked at for half a second, else by the first measurement.
+    as a heatmap has been looked at for half a second, else by the first measurement. `config` is what the person wants
+    otherwise, `remembering` keeps how the app was left (None: nothing is kept).
     """
 
     CSS_PATH = "lyrx.tcss"
     TITLE = "lyrx"
-    ENABLE_COMMAND_PALETTE = False
+    ENABLE_COMMAND_PALETTE = False  # ours is opened by a binding with an id
+
+    # What Textual binds to ctrl+q and ctrl+c is not among them: terminals take the one, and the other copies.
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark", "help", "help", id="app.help"),
+        Binding("ctrl+p,colon", "palette", "commands", id="app.palette"),
+        Binding("exclamation_mark", "errors", "what went wrong", id="app.errors", show=False),
+        Binding("ctrl+z", "suspend_process", "suspend; fg comes back", id="app.suspend", show=False),
+        Binding("ctrl+c", "interrupt", "how to leave", id="app.interrupt", show=False, system=True),
+    ]
 
     def __init__(
         self,
@@ -52,31 +94,119 @@ class LyrxApp(App[int]):
         poll_seconds: float = POLL_SECONDS,
         feed: TableFeed | None = None,
         first: Table | None = None,
+        config: "Config | None" = None,
+        remembering: "Remembering | None" = None,
     ):
         super().__init__()
+        for theme in our_themes():
+            self.register_theme(theme)
+        self.incidents = Incidents()
+        self.forgiving: bool | None = None
+        """Whether unexpected exceptions become incidents; None: on a terminal they do, in tests they end the app."""
+        self.config = config
+        self.remembering = remembering
+        self._look(config, remembering)
         self.store_path = store_path
         self.warm_up = warm_up
-        self.poll_seconds = poll_seconds
-        self.measuring = Measuring(store_path.absolute(), worker_command, _worker_log, self._changed, self._committed)
+        self.poll_seconds = config.poll_seconds if config and config.poll_seconds else poll_seconds
+        self.measuring = Measuring(
+            store_path.absolute(), worker_command, _worker_log, self._changed, self._committed, self._trouble
+        )
+        self.weights = Weights(self._weights_came)
         self._open_first = run
         self._feed = feed or TableFeed(store_path)
         self._first = first
+        self.clock = time.time
+        self._telling = False
+        make_sturdy(self, self._handle_exception, self._forgives)
+
+    def _look(self, config: "Config | None", remembering: "Remembering | None") -> None:
+        """Theme and colours, before anything is drawn."""
+        wanted = (config.theme if config else None) or (remembering.theme if remembering else None)
+        theme = wanted if wanted in self.available_themes else OURS[0]
+        self.set_reactive(LyrxApp.theme, theme)
+        self.stylesheet.set_variables(self.get_css_variables())
+        # Textual turns colours into greys; NO_COLOR means none at all.
+        self._filters = [NoColours() if isinstance(one, Monochrome | NoColor) else one for one in self._filters]
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """The tones as `$lyrx-muted` and so on, for style sheets."""
+        known = tones(self.current_theme.dark)
+        return {f"lyrx-{name}": colour for name, colour in known.items() if " " not in colour}
 
     def on_mount(self) -> None:
+        if self.config is not None:
+            self._use(self.config)
         # A run asked for at the start is painted at once; the table is made when somebody goes back to it.
         if self._open_first is not None:
             self.open_run(self._open_first)
         else:
             self.push_screen(RunsScreen(self._feed, self._first))
+        if self.remembering is not None:
+            self.set_interval(KEEP_SECONDS, self._keep)
+        if not self.is_headless:
+            from .hangup import end_in_order
+
+            end_in_order(self)
+
+    def _use(self, config: "Config") -> None:
+        """A person's keys, and what is wrong with the settings."""
+        problems = list(config.problems)
+        if config.keys:
+            from .config import Problem
+            from .core.keys import checked
+            from .keys import all_keys, normal_key
+
+            keys, refused = checked(config.keys, all_keys(), normal_key)
+            self.set_keymap(keys)
+            problems += [Problem(f"keys.{one.id}", one.what, one.todo) for one in refused]
+        for problem in reversed(problems):
+            where = f"{config.path}, {problem.key}" if problem.key else str(config.path)
+            self.incident("a setting is not used", f"{where}: {problem.what}", problem.todo)
 
     def open_run(self, name: str) -> None:
         """Show the heatmap of the run called `name`."""
-        self.push_screen(HeatmapScreen(name))
+        screen = HeatmapScreen(name)
+        self.push_screen(screen)
+        view = self._first_view(name)
+        if view is not None:
+            screen.restore(view)
 
-    async def action_help(self) -> None:
-        from .screens.help import Help
+    def _first_view(self, run: str) -> HeatView | None:
+        """How `run` was looked at, or how a person wants to look at one that is new to them."""
+        kept = self.remembering.view(run) if self.remembering else None
+        if kept is not None or self.config is None:
+            return kept
+        wanted = {"ramp": self.config.ramp, "digits": self.config.digits}
+        wanted = {name: value for name, value in wanted.items() if value is not None}
+        return HeatView(**wanted) if wanted else None
 
-        await self.push_screen(Help(self.screen))
+    def open_model(self, name: str, picture: Picture | None = None, layer: int | None = None) -> None:
+        """Show the network of the run called `name`: at once if its `picture` is known, at its `layer`."""
+        from .screens.model import ModelScreen
+
+        self.push_screen(ModelScreen(name, picture, layer))
+
+    def compare(self, runs: Sequence[str], probe: str | None = None, view: "HeatView | None" = None) -> None:
+        """Show these runs beside each other, the first one's `probe` (default: its newest)."""
+        from .screens.compare import CompareScreen
+
+        self.push_screen(CompareScreen(runs, probe, view))
+
+    def compare_with(self, run: str, probe: str | None = None, view: "HeatView | None" = None) -> None:
+        """Ask for the runs that `run` is compared with."""
+        from .screens.compare_pick import PickRuns
+
+        self.push_screen(PickRuns(self.store_path, run, lambda others: self.compare([run, *others], probe, view)))
+
+    def go_to_layer(self, run: str, layer: str) -> None:
+        """From the network of a run to the row of one of its layers in its heatmap."""
+        self.pop_screen()
+        if not (isinstance(self.screen, HeatmapScreen) and self.screen.run_name == run):
+            self.open_run(run)
+        heatmap = self.screen_stack[-1]
+        assert isinstance(heatmap, HeatmapScreen)
+        heatmap.go_to_layer(layer)
 
     async def action_back(self) -> None:
         """From a heatmap to the table of runs."""
@@ -85,45 +215,231 @@ class LyrxApp(App[int]):
         else:
             await self.switch_screen(RunsScreen(self._feed, self._first))
 
+    # What is over every screen
+
+    async def action_help(self) -> None:
+        from .screens.help import Help, active_keys
+
+        keys = [key for key, _, _ in active_keys(self.screen)]
+        await self.push_screen(Help(keys, marks=bool(self.screen.query(Heatmap))))
+
+    async def action_palette(self) -> None:
+        from .screens.palette import Palette
+
+        await self.push_screen(Palette(self.screen))
+
+    async def action_errors(self) -> None:
+        from .screens.incidents import IncidentsPanel
+
+        await self.push_screen(IncidentsPanel())
+
+    def action_interrupt(self) -> None:
+        """Ctrl+c measures nothing and ends nothing; somebody who presses it is told what does."""
+        screen = self.screen
+        if isinstance(screen, LyrxScreen) and screen.query("#note"):
+            screen.say("ctrl+c copies what is selected with the mouse; q goes back, and quits from the table of runs")
+
+    def choose_theme(self, name: str) -> None:
+        """Look like this from now on, and the next time."""
+        self.theme = name
+        if self.remembering is not None:
+            self.remembering.keep_theme(name)
+
+    def ramp_names(self) -> tuple[str, ...]:
+        """The colour scales that there are, the usual one first."""
+        from .settings import ramp_names
+
+        return ramp_names()
+
+    # What goes wrong
+
+    def incident(self, title: str, what: str, todo: str = "") -> None:
+        """Tell that something went wrong: what happened to which file, run, layer, and what to do. From any thread."""
+        self._told(lambda: self.incidents.add(title, what, todo))
+
+    def see_incidents(self) -> None:
+        """Somebody looks at them."""
+        self.incidents.see()
+        self._show_incidents()
+
+    def clear_incidents(self) -> None:
+        """Forget them."""
+        self.incidents.clear()
+        self._show_incidents()
+
+    def incident_line(self) -> Text:
+        """The newest of those that nobody has looked at, in one line."""
+        unseen = self.incidents.unseen
+        newest = self.incidents.all[0]
+        text = Text.assemble(("! ", "alarm bold"), (newest.title, "alarm bold"), no_wrap=True, overflow="ellipsis")
+        key = self._key_of("app.errors")
+        text.append(f"  {key} shows {'it' if unseen == 1 else f'all {unseen}'}", "accent")
+        return text.append(f"  {' '.join(newest.what.split())}", "text")
+
+    def _key_of(self, binding_id: str) -> str:
+        for _, binding, _, _ in self.screen.active_bindings.values():
+            if binding.id == binding_id:
+                return self.get_key_display(binding)
+        return "!"
+
+    def _told(self, note: Callable[[], object]) -> None:
+        def tell() -> None:
+            note()
+            self._show_incidents()
+
+        if self._thread_id in (0, threading.get_ident()) or self._loop is None:
+            tell()
+        else:
+            self._loop.call_soon_threadsafe(tell)
+
+    def _show_incidents(self) -> None:
+        for screen in self.screen_stack:
+            if isinstance(screen, LyrxScreen) and screen.is_mounted:
+                screen.show_incidents()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Nobody expected this one: it is shown, and the app goes on. Textual would end."""
+        if not self._forgives():
+            super()._handle_exception(error)
+            return
+        if self._exit:
+            return
+        self._telling = True  # an error while this one is told is one too many
+        try:
+            cause = error.error if isinstance(error, WorkerFailed) else error
+            self._told(lambda: self.incidents.fail(cause))
+        finally:
+            self._telling = False
+
+    def _forgives(self) -> bool:
+        forgiving = not self.is_headless if self.forgiving is None else self.forgiving
+        return forgiving and not self._telling and bool(self._screen_stack)
+
+    def _register_child(self, parent: DOMNode, child: Widget, before: int | None, after: int | None) -> None:
+        make_sturdy(child, self._handle_exception, self._forgives)
+        super()._register_child(parent, child, before, after)
+
+    def _start_widget(self, parent: Widget, widget: Widget) -> None:
+        # Scrollbars come this way.
+        make_sturdy(widget, self._handle_exception, self._forgives)
+        super()._start_widget(parent, widget)
+
+    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
+        """Keys that were checked do not clash; were one overlooked, it is told."""
+        for binding in clashed_bindings:
+            self.incident(
+                "a key of yours hides another",
+                f"'{binding.key}' did '{binding.description}' ({binding.id}) here, and does not any more",
+                "Give one of them another key in the settings.",
+            )
+
+    # Measuring
+
     def _changed(self, key: ProbeKey | None) -> None:
         for screen in self._heatmaps():
-            if key in (None, screen.key):
+            if key is None or key in screen.probe_keys:
                 screen.refresh_marks()
+
+    def _trouble(self, trouble: Trouble) -> None:
+        self.incident(trouble.title, trouble.what, trouble.todo)
 
     def _committed(self, key: ProbeKey) -> None:
         for screen in self._heatmaps():
-            if screen.key == key:
+            if key in screen.probe_keys:
                 screen.read()
+
+    def _weights_came(self) -> None:
+        for side in self.screen.query(CellSide):
+            side.redraw()
 
     def _heatmaps(self) -> list[HeatmapScreen]:
         """The screens with a heatmap. While the app ends, a screen stays a moment longer than what is on it."""
         return [screen for screen in self.screen_stack if isinstance(screen, HeatmapScreen) and screen.query(Heatmap)]
 
+    # How the app is left
+
+    def look_around(self) -> None:
+        """Note where one is and how every heatmap is looked at."""
+        if self.remembering is None or not self._screen_stack:
+            return
+        open_run = None
+        for screen in self.screen_stack:
+            if isinstance(screen, HeatmapScreen):
+                open_run = screen.run_name
+                view = getattr(screen, "view", None)
+                if view is not None:
+                    self.remembering.keep_view(open_run, view)
+            elif isinstance(screen, RunsScreen) and (kept := getattr(screen, "kept", None)) is not None:
+                self.remembering.keep_place(**kept)
+        self.remembering.keep_place(run=open_run)
+
+    async def _keep(self) -> None:
+        self.look_around()
+        assert self.remembering
+        if self.remembering.changed:
+            await asyncio.to_thread(self.remembering.write)
+
+    def exit(self, *args: Any, **named: Any) -> None:
+        # While the screens are still there.
+        self.look_around()
+        super().exit(*args, **named)
+
     async def on_unmount(self) -> None:
+        await self.weights.close()
+        if self.remembering is not None:
+            await asyncio.to_thread(self.remembering.write)
         await self.measuring.close()
 
 
-def run_app(store_path: Path, worker: list[str] | None, run: str | None) -> int:
+def run_app(store_path: Path, worker: list[str] | None, run: str | None, *, fresh_view: bool = False) -> int:
     """Open the app on a store and stay until it is left. Returns the exit code.
 
-    Raises LyrxError before anything is drawn: no such store, not a store, no such run.
+    With no `run` it opens where one was; with `fresh_view` as if for the first time.
+
+    Raises LyrxError before anything is drawn: no such store, not a store, no such run, LYRX_CONFIG names no settings.
     """
     store = Store.open(store_path)
     name = None if run is None else store.run(run).name
-    feed = TableFeed(store_path)
+    feed = TableFeed(store_path, RowCache.of(store_path))
     found: list[Table] = []
     # Read while the app is being built: the first frame then shows the runs, and a slow disk delays no frame.
     reader = threading.Thread(target=_read_first, args=(feed, found), daemon=True)
     reader.start()
+    from .remembering import Remembering
+    from .settings import settings
+
+    config = settings()
+    remembering = Remembering(store_path, fresh=fresh_view)
+    if name is None:
+        name = _still_there(store, remembering.run)
     reader.join(0.2)
-    app = LyrxApp(store_path, worker, name, feed=feed if found else None, first=found[0] if found else None)
+    app = LyrxApp(
+        store_path,
+        worker,
+        name,
+        feed=None if reader.is_alive() else feed,
+        first=found[0] if found else None,
+        config=config,
+        remembering=remembering,
+    )
     app.run()
+    if app.return_code == 128 + signal.SIGHUP:
+        # Nobody can be told anything any more, and trying to would be an error at the very end.
+        for stream in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     return app.return_code or 0
+
+
+def _still_there(store: Store, run: str | None) -> str | None:
+    try:
+        return None if run is None else store.run(run).name
+    except (LyrxError, OSError):
+        return None  # it is gone, and the table shows what is there
 
 
 def _read_first(feed: TableFeed, found: list[Table]) -> None:
     try:
-        table = feed.poll()
+        table = feed.poll(budget=0.15)
     except (LyrxError, OSError):
         return  # the app reads again, and says it
     if table is not None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..store import inert
-from .picture import take_picture
+from .core.picture import take_picture
 from .progress import Bars, Lines
 
 

@@ -1,4 +1,4 @@
-"""The command line: `lyrx batch | probe | ls | show | explore | check | worker`.
+"""The command line: `lyrx batch | probe | ls | show | explore | keys | check | worker`.
 
 Whatever needs torch is imported inside its command, so that the others start at once.
 """
@@ -40,6 +40,8 @@ class MetricName(StrEnum):
     agreement = "agreement"
     l2 = "l2"
     linf = "linf"
+    width = "width"
+    verdict = "verdict"
 
 
 StoreOption = Annotated[
@@ -131,17 +133,29 @@ def batch(
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove these runs first and start them anew.")] = False,
     exact: ExactOption = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only check the specs and say what would be done; nothing is written.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print a JSON list.")] = False,
 ) -> None:
     """Train and probe, headless. Run again, it goes on where it stopped."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if as_json and not dry_run:
+        raise LyrxError("--json goes with --dry-run here. `lyrx show RUN --json` prints what was measured.")
     from ..engine.specfile import load_spec
 
     overrides = [*(set_ or ()), *(["probe.exact=true"] if exact else [])]
     loaded = [load_spec(path, overrides) for path in specs]
+    path = store_path(store)
+    if dry_run:
+        from ..engine.outlook import outlooks
+        from .dryrun import show_outlooks
+
+        _end_with(show_outlooks(outlooks(loaded, path, fresh=fresh), as_json=as_json))
+        return
 
     from .batchview import batch_view
 
-    path = store_path(store)
     with batch_view(path, quiet=not _leads()) as view:
         # Only now, since it takes seconds: a wrong spec has been refused without it, and whoever waits sees why.
         from ..engine.batch import run_batch
@@ -270,13 +284,37 @@ def show(
         typer.Option("--probe", help="A probe's id or granularity; default: the newest.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write it to a file: .csv, .json, .svg, .png, .txt.",
+            show_default=False,
+        ),
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="What the file is: csv, csv-wide, json, svg, png, txt; default: what its suffix says.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Show a run's heatmap as text."""
+    """Show a run's heatmap as text, or write it to a file."""
+    if output is not None:
+        _export(run, store_path(store), metric.value, probe, output, form or ("json" if as_json else None))
+        return
+    if form is not None:
+        raise LyrxError("--format goes with --output FILE.")
     opened = Store.open(store_path(store)).run(run)
     if as_json:
         _print_json(opened, opened.probe(probe))
         return
-    from .picture import take_picture
+    from .core.picture import take_picture
     from .show import print_heatmap
 
     picture = take_picture(opened, opened.probe(probe))
@@ -284,9 +322,23 @@ def show(
     _end_with(picture.problems)
 
 
+def _export(run: str, store: Path, metric: str, probe: str | None, output: Path, name: str | None) -> None:
+    from .core.export import encode, format_of
+    from .core.picture import take_picture
+    from .exporting import checked_path, size_text, write_file
+
+    form, path = format_of(output, name), checked_path(output)
+    opened = Store.open(store).run(run)
+    picture = take_picture(opened, opened.probe(probe))
+    data = encode(picture, metric, form)
+    write_file(path, data)
+    print(f"wrote {inert(str(output))} ({form.title}, {size_text(len(data))})")
+    _end_with(picture.problems)
+
+
 def _print_json(run: Run, probe: Probe) -> None:
+    from .core.picture import take_picture
     from .jsonout import dumps, picture_json
-    from .picture import take_picture
 
     picture = take_picture(run, probe)
     print(dumps(picture_json(picture)))
@@ -312,8 +364,14 @@ def explore(
             show_default=False,
         ),
     ] = None,
+    fresh_view: Annotated[
+        bool, typer.Option("--fresh-view", help="Open as if for the first time, not where you were.")
+    ] = False,
 ) -> None:
-    """Walk through a store in the terminal, and measure what is missing by pressing a key."""
+    """Walk through a store in the terminal, and measure what is missing by pressing a key.
+
+    Settings are read from $LYRX_CONFIG or the usual folder; `lyrx keys` says which, and lists all keys.
+    """
     path = store_path(store)
     Store.open(path)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -328,7 +386,22 @@ def explore(
             f"the terminal is too small: {columns} x {lines}, and explore needs {SMALLEST[0]} x {SMALLEST[1]}. "
             "Enlarge it, or use `lyrx show RUN`."
         )
-    raise typer.Exit(run_app(path, shlex.split(worker) if worker else None, run))
+    raise typer.Exit(run_app(path, shlex.split(worker) if worker else None, run, fresh_view=fresh_view))
+
+
+@app.command()
+@_command
+def keys() -> None:
+    """List every key of the app by the name that the settings know it by."""
+    from .config import config_path
+    from .keys import key_lines
+
+    print(
+        f"# What `lyrx explore` does by which key. Put the lines that you change into\n# {inert(str(config_path()))}\n"
+    )
+    print("[keys]")
+    for line in key_lines():
+        print(line)
 
 
 @app.command()

@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from ..store import Progress, Run
-from .picture import CellSummary, Picture
+from .core.picture import CellSummary, Picture
 
 
 def picture_json(picture: Picture) -> dict[str, Any]:
@@ -58,6 +58,11 @@ def picture_json(picture: Picture) -> dict[str, Any]:
         "precision": picture.probe.settings.get("precision", "fp32"),
         "fallbacks": [fallback.__dict__ for fallback in picture.fallbacks],
         "joint": {layer.name: list(layer.joint) for layer in picture.probe.layers if layer.joint},
+        "companions": {
+            picture.layer_names[layer]: home
+            for layer in range(len(picture.probe.layers))
+            if (home := picture.home(layer)[0]) != picture.probe.id
+        },
         "progress": _progress(picture.progress),
         "unavailable": [
             {"layer": layer, "column": column, "reason": reason}

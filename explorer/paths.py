@@ -8,6 +8,13 @@ from pathlib import Path
 _KEPT = 7 * 24 * 3600  # seconds that old logs are kept
 
 
+def trainings_folder() -> Path:
+    """Where logs and records of the trainings that were started from the app lie. It need not be there yet."""
+    from platformdirs import user_state_path
+
+    return user_state_path("lyrx", appauthor=False) / "trainings"
+
+
 def worker_log() -> Path:
     """A file for the errors of this process's workers; the folder is made, and logs older than a week are removed."""
     from platformdirs import user_state_path

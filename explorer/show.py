@@ -11,16 +11,17 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.style import Style
 from rich.text import Text
 
-from ..store import REINITIALISE, Fallback, inert
+from ..store import REINITIALISE, inert
 from ..store.verdict import Verdict
-from . import ramp
-from .picture import METRICS, Picture
-from .widgets.marks import MARKS, WORDS, Place, State, place
-from .words import REINITIALISED, deed, judged, meanings, over_checkpoints
+from .core import ramp
+from .core.marks import MARKS, WORDS, Place, State, place
+from .core.part import Part, whole
+from .core.picture import METRICS, Picture
+from .core.texts import baseline_text, fallback_text, listed, precision_text, shorten, state_text, unavailable_text
+from .core.words import REINITIALISED, deed, judged, meanings, over_checkpoints
 
 CELL, DRAWN_CELL, GAP = 6, 10, 1
 NETWORK = "whole network"
-_NAMED = 12  # layers named in the summary before it says how many more
 _DIM = Style(dim=True)
 _BOLD = Style(bold=True)
 _LEVELS = [Style.parse(f"{fore} on {back}") for fore, back in zip(ramp.FOREGROUNDS, ramp.COLOURS, strict=True)]
@@ -33,80 +34,20 @@ def print_heatmap(picture: Picture, metric: str = "error", console: Console | No
     console.print(render(picture, metric))
 
 
-def render(picture: Picture, metric: str = "error", width: int | None = None) -> RenderableType:
+def render(
+    picture: Picture, metric: str = "error", width: int | None = None, part: Part | None = None
+) -> RenderableType:
     """The heatmap of one probe, coloured by `metric` (a name in METRICS), for rich to print.
 
     `width` in columns; default: the console's.  Groups of columns follow one another where they do not fit beside.
+    `part`: these rows and columns only; default: all.
     """
-    return _Heatmap(picture, metric, width)
-
-
-def shorten(name: str, width: int) -> str:
-    """`name` made harmless and at most `width` columns wide: the end stays, since that is what tells layers apart."""
-    name = inert(name)
-    if cell_len(name) <= width:
-        return name
-    while name and cell_len(name) >= width:
-        name = name[1:]
-    return "…" + name
-
-
-def baseline_text(picture: Picture) -> str:
-    """What the trained network does untouched, with its n."""
-    baseline = picture.baseline
-    if baseline is None:
-        return "trained network: not measured yet"
-    interval = "" if baseline.exact else f" [{100 * baseline.low:.2f}, {100 * baseline.high:.2f}]"
-    return f"trained network: test error {100 * baseline.error:.2f} %{interval}, n = {baseline.n:,}"
-
-
-def state_text(picture: Picture) -> str:
-    """The run's state, with how far it is."""
-    if picture.status == "complete":
-        progress = picture.progress
-        return "complete" if picture.exact else f"complete, {progress.exact:,}/{progress.total:,} exact"
-    epochs = picture.history[-1].epoch if picture.history else 0
-    if picture.run.checkpoints[-1] not in picture.committed:
-        return f"{picture.status}, epoch {epochs} of {picture.run.epochs}"
-    return f"{picture.status}, {picture.wanted() - picture.missing():,}/{picture.wanted():,} cells"
-
-
-def precision_text(picture: Picture) -> str:
-    """How exact the picture is: how many cells saw all examples, and how wide the widest other interval is."""
-    progress = picture.progress
-    if not progress.committed:
-        return ""
-    text = f"{progress.exact:,} of {progress.total:,} cells exact" if not picture.exact else (
-        f"all {progress.total:,} cells exact")  # fmt: skip
-    if progress.committed < progress.total:
-        text += f", {progress.total - progress.committed:,} not measured"
-    if progress.widest is not None:
-        text += f"; widest interval ±{100 * progress.widest:.1f} points"
-    return text
-
-
-def fallback_text(fallbacks: Sequence[Fallback]) -> str:
-    """Which layers are not replayed and why, those of one reason together; empty if all are."""
-    by_reason: dict[str, dict[str, list[str]]] = {}
-    for fallback in fallbacks:
-        by_reason.setdefault(fallback.reason, {}).setdefault(fallback.layer, []).append(fallback.kind)
-    parts = []
-    for reason, layers in by_reason.items():
-        names = [inert(name) + (f" [{', '.join(kinds)}]" if all(kinds) else "") for name, kinds in layers.items()]
-        parts.append(f"{_list(names)} ({inert(reason)})")
-    return f"measured by full forwards: {'; '.join(parts)}" if parts else ""
-
-
-def unavailable_text(picture: Picture) -> str:
-    """Which layers lack a checkpoint that was imported, and why; empty if none does."""
-    reasons = {layer: reason for (layer, _), reason in picture.probe.unavailable.items() if layer is not None}
-    parts = [f"{inert(picture.layer_names[layer])} ({inert(reason)})" for layer, reason in reasons.items()]
-    return f"not available: {'; '.join(parts[:_NAMED])}" if parts else ""
+    return _Heatmap(picture, metric, width, part or whole(picture))
 
 
 class _Heatmap:
-    def __init__(self, picture: Picture, metric: str, width: int | None):
-        self.picture, self.metric, self.width = picture, metric, width
+    def __init__(self, picture: Picture, metric: str, width: int | None, part: Part):
+        self.picture, self.metric, self.width, self.part = picture, metric, width, part
         self.scale = ramp.scale(picture, metric)
         self._room = 0
         self.spread = metric == "error" and any(column.draws > 1 for column in picture.columns)
@@ -146,7 +87,7 @@ class _Heatmap:
         """Columns that fit side by side."""
         groups: list[list[int]] = []
         left = 0
-        for column in range(len(self.picture.columns)):
+        for column in self.part.columns:
             need = self._widths[column] + (self._gap(column) if groups else 0)
             if not groups or left < need:
                 groups.append([])
@@ -179,11 +120,14 @@ class _Heatmap:
             room = min(room, max(end, self._room) - start)
             yield Text.assemble(" " * start, (over_checkpoints(room), _DIM))
         yield heads
-        for layer, info in enumerate(layers):
+        for layer in self.part.layers:
+            if layer is None:
+                continue
+            info = layers[layer]
             if info.joint and layer and not layers[layer - 1].joint:
                 yield Text()
             yield self._row(layer, Text(shorten(info.name, names)), group, names)
-        if any(columns[column].kind == REINITIALISE for column in group):
+        if None in self.part.layers and any(columns[column].kind == REINITIALISE for column in group):
             yield Text()
             yield self._row(None, Text(NETWORK, _DIM), group, names)
 
@@ -248,7 +192,7 @@ class _Heatmap:
             said = True
             for verdict, names in verdicts.items():
                 if names:
-                    yield Text.assemble((f"{verdict:<11}", _BOLD), _list(names))
+                    yield Text.assemble((f"{verdict:<11}", _BOLD), listed(names))
 
     def _precision(self) -> Iterator[Text]:
         picture = self.picture
@@ -263,8 +207,3 @@ class _Heatmap:
 def _right(text: str, width: int) -> str:
     """Right-aligned, one column free at the right, so that decimals stand below each other."""
     return text.rjust(width - 1).ljust(width)
-
-
-def _list(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

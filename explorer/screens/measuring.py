@@ -1,13 +1,19 @@
 """What is being measured right now: requests to the worker, and a mark for every cell they are about."""
 
+import asyncio
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...store import Cell, inert
-from ..widgets.marks import Place, State
+from ...store import Cell, ProbeInfo, inert
+from ..core import troubles
+from ..core.doing import Mark, Marks, ProbeKey
+from ..core.marks import State
+from ..core.queue import Device, Plan, Request, place_name, summary, what
+from ..core.troubles import Trouble
 from ..worker_client import Death, WorkerClient
 
 if TYPE_CHECKING:
@@ -16,45 +22,24 @@ if TYPE_CHECKING:
 PATIENCE = 3
 """Deaths in a row, without a committed cell between them, after which a worker is started only when asked for."""
 
+PLANS = 2
+"""The protocol's version from which on a worker plans probes."""
+
 _WARM = "warm"
 """Id of the request without cells that warms the worker up."""
 
-ProbeKey = tuple[str, str]
-"""(run's name, probe's id)."""
+_AT_MOST_EVERY = 0.1
+"""Seconds between two words on the same thing: nobody sees more than ten pictures a second."""
 
-
-@dataclass
-class Mark:
-    """What is going on with one cell."""
-
-    state: State
-    progress: float | None = None
-    message: str = ""
-    committed: bool = False
-    """It is in the store, and goes as soon as a picture shows it."""
-
-
-@dataclass
-class Request:
-    """Cells asked for at once, those not yet measured."""
-
-    id: str
-    key: ProbeKey
-    cells: list[Cell]
-    again: bool
-    exact: bool = False
-    """On to the end of the data."""
-    repeated: bool = False
-    """Asked for a second time, since the first worker died: there is no third."""
-    wanted: int = 0
-    done: int = 0
+Planned = Callable[[str], None]
+"""Gets the id of a probe that was planned."""
 
 
 class Measuring:
     """Asks a worker for cells and keeps track of them.
 
-    `changed(key)` is called when marks of a probe or the note changed, `committed(key)` when there is something new to
-    read in the store.
+    `changed(key)` is called when marks of a probe or the note changed, `committed(key)` when there may be something new
+    to read in the store, `report` with every incident.  `clock` gives seconds, for rates.
     """
 
     def __init__(
@@ -64,40 +49,94 @@ class Measuring:
         log: Callable[[], Path],
         changed: Callable[[ProbeKey | None], None],
         committed: Callable[[ProbeKey], None],
+        report: Callable[[Trouble], None] = lambda trouble: None,
+        clock: Callable[[], float] = time.monotonic,
     ):
         self.store = store
-        self.client = WorkerClient(command, log, self._event, self._death)
+        self.client = WorkerClient(command, self._log_file(log), self._event, self._death)
         self.requests: dict[str, Request] = {}
         """By id, in the order asked."""
+        self.plans: dict[str, tuple[Plan, Planned]] = {}
+        """Probes that are being made, and who waits for them."""
+        self.marks = Marks()
         self.note = ""
         """The last thing that went wrong, or was done; empty when all is well."""
         self.alarm = False
         """Whether the note is bad news."""
         self.baseline = ""
         """How far the trained network is, while it is run on all examples before the first cell."""
-        self.device = ""
-        self._marks: dict[ProbeKey, dict[tuple[int | None, int], dict[int, Mark]]] = {}
-        self._changed, self._committed = changed, committed
+        self.device = Device()
+        self.clock = clock
+        self._changed, self._report = changed, report
+        self._soon_changed, self._committed = _AtMost(changed), _AtMost(committed)
         self._ids = itertools.count(1)
         self._deaths = 0
+        self._worker: tuple[int, str] | None = None  # the protocol's version that it speaks, its lyrx's
+        self._log = ""
+
+    def _log_file(self, log: Callable[[], Path]) -> Callable[[], Path]:
+        def made() -> Path:
+            path = log()
+            self._log = str(path)
+            return path
+
+        return made
 
     # Asking
 
-    def ask(self, key: ProbeKey, cells: Sequence[Cell], *, again: bool = False, exact: bool = False) -> None:
-        """Measure `cells` of a run's probe, those that are not being measured already; `exact`: on all examples."""
-        fresh = [cell for cell in cells if not self._busy(key, cell)]
+    def ask(
+        self,
+        key: ProbeKey,
+        cells: Sequence[Cell],
+        *,
+        again: bool = False,
+        exact: bool = False,
+        info: ProbeInfo | None = None,
+    ) -> int:
+        """Measure `cells` of a run's probe, those that are not being measured already; `exact`: on all examples.
+
+        `info` gives them their names.  Returns how many are asked for.
+        """
+        fresh = [cell for cell in cells if not self.marks.busy(key, cell)]
         if fresh:
             self._deaths = 0
             self._tell("")
-            self._send(Request(str(next(self._ids)), key, fresh, again, exact))
+            words = what(info, fresh, exact=exact, again=again)
+            self._send(Request(str(next(self._ids)), key, fresh, again, exact, info=info, what=words))
+        return len(fresh)
 
-    def cancel(self) -> bool:
-        """Stop all that was asked for. Returns whether there was anything."""
-        if self.requests:
-            self.client.send({"type": "cancel"})
+    def plan(self, key: ProbeKey, words: str, then: Planned, **wanted: object) -> None:
+        """Have a probe made from another one, `joint=[[names], ...]` or `granularity=name`; `then` gets its id."""
+        self._deaths = 0
+        self._tell("")
+        self._send_plan(Plan(str(next(self._ids)), key, words, wanted), then)
+
+    def cancel(self, id: str | None = None) -> bool:  # noqa: A002 - the protocol's name
+        """Stop what was asked for under `id`, or all. Returns whether there was anything."""
+        requests = [self.requests[id]] if id in self.requests else [] if id else list(self.requests.values())
+        plans = [id] if id in self.plans else [] if id else list(self.plans)
+        for plan in plans:
+            # A worker that makes a probe finishes it; nobody waits for it any more.
+            del self.plans[plan]
+        for request in requests:
+            request.cancelled = True
+        if requests:
+            self.client.send({"type": "cancel", "id": id})
             self._tell("cancelling …")
-            self._changed(None)
-        return bool(self.requests)
+        elif plans:
+            self._tell("cancelled")
+        self._changed(None)
+        return bool(requests or plans)
+
+    def cancel_at(self, wanted: Sequence[tuple[ProbeKey, int | None, int]]) -> bool:
+        """Stop the request that one of these places (probe, layer, column) waits for, or else the newest one."""
+        places = [
+            request.id
+            for request in self.requests.values()
+            if any((request.key, cell.layer, cell.column) in wanted for cell in request.cells)
+        ]
+        newest = [*self.requests, *self.plans][-1:]
+        return any(self.cancel(one) for one in (places or newest)[:1])
 
     def warm_up(self, key: ProbeKey) -> None:
         """Start a worker and have it load this probe's network and data, so that the first cell comes without delay."""
@@ -109,97 +148,75 @@ class Measuring:
 
     def _send(self, request: Request) -> None:
         request.wanted = request.wanted or len(request.cells)
+        request.asked = self.clock()
         self.requests[request.id] = request
         for cell in request.cells:
-            self._set(request.key, cell, Mark(State.QUEUED))
+            self.marks.put(request.key, cell, Mark(State.QUEUED))
         self.client.send(_message(self.store, request))
         self._changed(request.key)
 
+    def _send_plan(self, plan: Plan, then: Planned) -> None:
+        if self._too_old():
+            self._refused(plan)
+            return
+        self.plans[plan.id] = (plan, then)
+        run, probe = plan.key
+        about = {"type": "plan", "id": plan.id, "store": str(self.store), "run": run, "probe": probe}
+        self.client.send(about | plan.message)
+        self._changed(plan.key)
+
     # What is going on
 
-    def at(self, key: ProbeKey, layer: int | None, column: int) -> Place | None:
-        """What is going on at a place, all draws together, or None."""
-        marks = self._marks.get(key, {}).get((layer, column))
-        if not marks:
-            return None
-        found = list(marks.values())
-        for state in (State.RUNNING, State.QUEUED, State.FAILED):
-            of_state = [mark for mark in found if mark.state is state]
-            if of_state:
-                return Place(state, progress=of_state[0].progress)
-        return None
-
-    def message(self, key: ProbeKey, layer: int | None, column: int) -> str:
-        """Why a place failed, or nothing."""
-        marks = self._marks.get(key, {}).get((layer, column), {})
-        return next((mark.message for mark in marks.values() if mark.state is State.FAILED), "")
+    def open(self) -> tuple[list[Request], list[Plan]]:
+        """What was asked for and has not ended."""
+        return list(self.requests.values()), [plan for plan, _ in self.plans.values()]
 
     def progress(self) -> tuple[int, int]:
         """(cells measured, cells asked for) of the requests that are open."""
         return sum(r.done for r in self.requests.values()), sum(r.wanted for r in self.requests.values())
 
-    def landed(self, key: ProbeKey) -> list[Cell]:
-        """Cells that are committed and still marked: a picture taken from now on shows them."""
-        return [
-            Cell(layer, column, draw)
-            for (layer, column), marks in self._marks.get(key, {}).items()
-            for draw, mark in marks.items()
-            if mark.committed
-        ]
-
-    def shown(self, key: ProbeKey, cells: Sequence[Cell]) -> None:
-        """A picture with these cells is on the screen: their marks can go."""
-        for cell in cells:
-            mark = self._mark(key, cell)
-            if mark is not None and mark.committed:
-                self._set(key, cell, None)
-
-    def _set(self, key: ProbeKey, cell: Cell, mark: Mark | None) -> None:
-        places = self._marks.setdefault(key, {})
-        draws = places.setdefault((cell.layer, cell.column), {})
-        if mark is None:
-            draws.pop(cell.draw, None)
-        else:
-            draws[cell.draw] = mark
-        if not draws:
-            places.pop((cell.layer, cell.column), None)
-
-    def _mark(self, key: ProbeKey, cell: Cell) -> Mark | None:
-        return self._marks.get(key, {}).get((cell.layer, cell.column), {}).get(cell.draw)
-
-    def _busy(self, key: ProbeKey, cell: Cell) -> bool:
-        mark = self._mark(key, cell)
-        return mark is not None and mark.state is not State.FAILED and not mark.committed
+    def summary(self) -> str:
+        """What is going on in one line; empty if nothing is."""
+        return summary(*self.open(), self.device, self.clock())
 
     def _tell(self, note: str, *, alarm: bool = False) -> None:
         self.note, self.alarm = note, alarm
 
+    def _trouble(self, trouble: Trouble, note: str = "") -> None:
+        """Bad news: in the note, and for the panel of errors."""
+        self._tell(note or trouble.what, alarm=True)
+        self._report(trouble)
+
     # What the worker says
 
     def _event(self, event: "protocol.Event") -> None:
+        if event.type == "ready":
+            self._worker = (event.version, event.lyrx)
+            if self._too_old():
+                for plan, _ in list(self.plans.values()):
+                    self._refused(plan)
         if event.type == "device":
-            self.device = inert(event.device)
+            self.device = Device(inert(event.device), event.memory_used, event.memory_total)
+            self._soon_changed(None)
+            return
+        if event.type == "planned":
+            self._planned(event.id, event.probe)
+            return
         self.baseline = ""
         if event.type == "baseline":
             self.baseline = f"the trained network first: {event.examples:,} of {event.of:,} examples"
         request = self.requests.get(getattr(event, "id", ""))
         if event.type == "failed" and request is None and event.id != _WARM:
             # (What stands in the way of measuring is said when somebody wants to measure.)
-            self._tell(_one_line(event.message), alarm=True)
+            self._stray(event)
         if request is None:
             self._changed(None)
             return
-        if event.type == "progress":
-            self._set(request.key, Cell(*event.cell), Mark(State.RUNNING, event.examples / max(1, event.of)))
-        elif event.type == "committed":
-            self._deaths = 0
-            self._finish_cell(request, Cell(*event.cell), Mark(State.RUNNING, 1.0, committed=True))
-            request.done += 1
-            self._committed(request.key)
-        elif event.type == "failed" and event.cell is not None:
-            message = _one_line(event.message)
-            self._finish_cell(request, Cell(*event.cell), Mark(State.FAILED, message=message))
-            self._tell(message, alarm=True)
+        if event.type in ("progress", "pace", "committed", "accepted"):
+            self._further(request, event)
+            return
+        if event.type == "failed" and event.cell is not None:
+            self._failed_cell(request, Cell(*event.cell), _one_line(event.message))
         elif event.type == "failed":
             self._failed(request, _one_line(event.message))
         elif event.type == "finished":
@@ -211,10 +228,61 @@ class Measuring:
                 self._tell("")
         self._changed(request.key)
 
+    def _further(self, request: Request, event: Any) -> None:
+        """A request has come further: said at most ten times a second."""
+        if event.type == "progress":
+            cell = Cell(*event.cell)
+            request.at_work = (cell, event.examples, event.of)
+            self.marks.put(request.key, cell, Mark(State.RUNNING, event.examples / max(1, event.of)))
+            self._committed(request.key)  # batches came in: what sharpens is committed now and then
+        elif event.type == "pace":
+            request.pace = (event.examples, event.of)
+        elif event.type == "committed":
+            self._deaths = 0
+            self._finish_cell(request, Cell(*event.cell), Mark(State.RUNNING, 1.0, committed=True))
+            request.done += 1
+            self._committed(request.key)
+        request.heard(self.clock())
+        self._soon_changed(request.key)
+
+    def _planned(self, id: str, probe: str) -> None:  # noqa: A002
+        found = self.plans.pop(id, None)
+        if found is not None:
+            found[1](probe)
+            self._changed(found[0].key)
+
+    def _stray(self, event: Any) -> None:
+        """A failure that belongs to no request: of a plan, or of a line that the worker did not understand."""
+        found = self.plans.pop(event.id, None)
+        message = _one_line(event.message)
+        if found is not None:
+            plan = found[0]
+            self._trouble(troubles.of_message(message, plan.key, plan.what), message)
+        elif not (event.id == "" and self._too_old()):
+            self._trouble(troubles.of_message(message, None, ""), message)
+
+    def _too_old(self) -> bool:
+        return self._worker is not None and self._worker[0] < PLANS
+
+    def _refused(self, plan: Plan) -> None:
+        self.plans.pop(plan.id, None)
+        said = troubles.too_old(self._worker[1] if self._worker else "")
+        self._trouble(Trouble("the worker is too old", f"{plan.what}: {said}", "Or start it with --worker elsewhere."))
+        self._changed(plan.key)
+
     def _finish_cell(self, request: Request, cell: Cell, mark: Mark) -> None:
         if cell in request.cells:
             request.cells.remove(cell)
-        self._set(request.key, cell, mark)
+        self.marks.put(request.key, cell, mark)
+
+    def _failed_cell(self, request: Request, cell: Cell, message: str) -> None:
+        self._finish_cell(request, cell, Mark(State.FAILED, message=message))
+        if message in request.told:
+            self._tell(message, alarm=True)
+            return
+        request.told.add(message)
+        where = place_name(request.info, cell, draw=True)
+        self._trouble(troubles.of_message(message, request.key, where), message)
 
     def _failed(self, request: Request, message: str) -> None:
         """A whole request was refused: its cells stay unmeasured, and the note says why."""
@@ -223,43 +291,78 @@ class Measuring:
         places = {(cell.layer, cell.column) for cell in cells}
         if len(places) == 1:
             for cell in cells:
-                self._set(request.key, cell, Mark(State.FAILED, message=message))
-        self._tell(message, alarm=True)
+                self.marks.put(request.key, cell, Mark(State.FAILED, message=message))
+        self._trouble(troubles.of_message(message, request.key, request.what), message)
 
     def _drop(self, request: Request) -> None:
         for cell in request.cells:
-            self._set(request.key, cell, None)
+            self.marks.put(request.key, cell, None)
         self.requests.pop(request.id, None)
 
     def _death(self, death: Death) -> None:
         """The cell at work has failed. What waited behind it is asked for again, once."""
         self._deaths += 1
-        self.baseline = ""
-        open_requests = list(self.requests.values())
+        self.baseline, self._worker = "", None
+        open_requests, plans = list(self.requests.values()), list(self.plans.values())
         self.requests.clear()
+        self.plans.clear()
         lost = again = 0
+        where = ""
         for number, request in enumerate(open_requests):
             cells = list(request.cells)
             if number == 0 and cells and death.ready:
                 # The first request was at work, on the cell last heard of, or on its first.
-                running = next((cell for cell in cells if self._running(request.key, cell)), cells[0])
+                running = next((cell for cell in cells if self.marks.running(request.key, cell)), cells[0])
                 cells.remove(running)
-                self._set(request.key, running, Mark(State.FAILED, message=f"the worker died: {death}"))
-            if death.ready and not request.repeated and cells:
+                self.marks.put(request.key, running, Mark(State.FAILED, message=f"the worker died: {death}"))
+                where = f"{place_name(request.info, running, draw=True)}, run '{inert(request.key[0])}'"
+            if death.ready and not request.repeated and not request.cancelled and cells:
                 again += len(cells)
-                self._send(replace(request, id=str(next(self._ids)), cells=cells, repeated=True, wanted=0, done=0))
+                words = what(request.info, cells, exact=request.exact, again=request.again)
+                fresh = Request(str(next(self._ids)), request.key, cells, request.again, request.exact, repeated=True)
+                self._send(replace(fresh, info=request.info, what=words))
             else:
                 lost += len(cells)
                 for cell in cells:
-                    self._set(request.key, cell, None)
+                    self.marks.put(request.key, cell, None)
+        for plan, then in plans:
+            where = where or plan.what
+            if death.ready and not plan.repeated:
+                self._send_plan(replace(plan, id=str(next(self._ids)), repeated=True), then)
         if death.ready and not again and self._deaths < PATIENCE:
             self.client.start()
-        self._tell(f"the worker died: {death}.{_what_next(again, lost, self.client.started)}", alarm=True)
+        next_ = _what_next(again, lost, self.client.started)
+        log = self._log if death.last_words else ""
+        self._trouble(
+            troubles.of_death(death.reason, death.last_words, death.ready, where, log, next_),
+            f"the worker died: {death}.{next_}",
+        )
         self._changed(None)
 
-    def _running(self, key: ProbeKey, cell: Cell) -> bool:
-        mark = self._mark(key, cell)
-        return mark is not None and mark.state is State.RUNNING
+
+class _AtMost:
+    """Calls an action at once, and again only when some time has passed since: the last call is never lost."""
+
+    def __init__(self, action: Callable[[Any], None], every: float = _AT_MOST_EVERY):
+        self._action, self._every = action, every
+        self._last: dict[Hashable, float] = {}
+        self._waiting: set[Hashable] = set()
+
+    def __call__(self, key: Any) -> None:
+        if key in self._waiting:
+            return
+        loop = asyncio.get_running_loop()
+        wait = self._last.get(key, -self._every) + self._every - loop.time()
+        if wait <= 0:
+            self._act(key)
+        else:
+            self._waiting.add(key)
+            loop.call_later(wait, self._act, key)
+
+    def _act(self, key: Any) -> None:
+        self._waiting.discard(key)
+        self._last[key] = asyncio.get_running_loop().time()
+        self._action(key)
 
 
 def _message(store: Path, request: Request) -> dict[str, Any]:

@@ -1,195 +1,413 @@
-"""The table of runs, and a glance at the one under the cursor."""
+"""The table of runs: find one, glance at it, mark several, open it."""
 
-import asyncio
+import time
+from collections.abc import Callable
 from typing import ClassVar
 
-from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container
-from textual.widgets import Footer, Static
+from textual.containers import Container, Horizontal
+from textual.widgets import Input, Static
 
 from ...store import LyrxError, inert
+from ..core.plots import training_plot
+from ..core.query import KEYS, Query, ordered, parse
+from ..core.runcolumns import COLUMNS, facts
+from ..core.runrow import RunRow, Table
+from ..core.survey import scene, survey
+from ..core.view import HeatView
+from ..feed import RunFeed, Update
+from ..runsout import RUN_FORMATS, runs_file
+from ..tablefeed import TableFeed
+from ..tail import News, Pace, Tail, Trouble
 from ..widgets.chart import Chart
-from ..widgets.curves import training_plot
 from ..widgets.heatmap import Heatmap
+from ..widgets.keybar import KeyBar
 from ..widgets.runtable import RunTable
-from .base import LyrxScreen
-from .feed import RunFeed, RunRow, Table, TableFeed, Update
+from .export import Offer
+from .table_take import TakeTable
 
-_STATES = {
-    "complete": ("●", "#87d787"),
-    "training": ("◐", "#ffaf5f"),
-    "probing": ("◑", "#d787ff"),
-    "interrupted": ("○", "#8a8a8a"),
-}
-_MUTED = Style(color="#8a8a8a")
-_COLUMNS = ("run", "model", "data", "epochs", "error", "state")
+_BUDGET = 0.08
+"""Seconds that one look at the table may take before it shows what it has found."""
+_BESIDE, _BELOW = 120, 18
+"""Columns from which the glance stands beside the table; lines from which it stands below it."""
+_GLANCES = 16
+"""Runs whose glance is remembered."""
 
 
-def state_mark(row: RunRow) -> Text:
-    """The run's state: a mark, the word, and how far its training or, after that, its cells are."""
-    mark, colour = _STATES[row.status]
-    text = Text(f"{mark} {row.status}", Style(color=colour))
-    if row.status == "complete":
-        if row.exact < row.wanted:
-            text.append(f", {int(100 * row.exact / row.wanted)} % exact", _MUTED)
-    else:
-        trained = row.epoch is not None and row.epoch >= row.epochs
-        share = row.cells / max(1, row.wanted) if trained else (row.epoch or 0) / max(1, row.epochs)
-        if share < 1:
-            text.append(f" {int(100 * share)} %", _MUTED)
-        elif row.status == "interrupted":
-            text.append(" damaged", Style(color="#ff5f5f"))
-    return text
+class FilterInput(Input):
+    """The line that is typed after `/`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "screen.clear_filter", "show all", id="filter.clear"),
+        Binding("down", "screen.cursor(1)", "down", id="filter.down", show=False),
+        Binding("up", "screen.cursor(-1)", "up", id="filter.up", show=False),
+    ]
 
 
-class RunsScreen(LyrxScreen):
+class RunsScreen(TakeTable):
     """All runs of the store."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "read", "read again", id="runs.read", show=False),
-        Binding("question_mark", "app.help", "help", id="runs.help", key_display="?"),
+        Binding("n", "new_training", "new training", id="runs.new"),
+        Binding("L", "training", "log", id="runs.training", show=False),
+        Binding("t", "model", "model", id="runs.model", show=False),
+        Binding("v", "compare", "compare", id="runs.compare", show=False),
+        Binding("slash", "filter", "filter", id="runs.filter", key_display="/"),
+        Binding("s", "sort", "sort", id="runs.sort"),
+        Binding("S", "turn", "turn order round", id="runs.turn", show=False),
+        Binding("escape", "clear_filter", "show all", id="runs.clear", show=False),
+        Binding("R", "read", "read again", id="runs.read", show=False),
+        Binding("w", "export", "write a file", id="runs.export", show=False),
         Binding("q", "app.quit", "quit", id="runs.quit"),
     ]
 
+    DEFAULT_CSS = """
+    RunsScreen {
+        #run-body { height: 1fr; layout: vertical; }
+        #run-list { height: 1fr; padding: 0 1; }
+        #run-empty { height: 1fr; padding: 1 1; display: none; }
+        &.-none #run-empty { display: block; }
+        &.-none RunTable, &.-none #run-glance { display: none; }
+        #run-glance { height: 50%; padding: 1 1 0 1; layout: vertical; }
+        #run-facts { height: auto; max-height: 3; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+        #run-pictures { height: 1fr; layout: horizontal; }
+        #run-pictures Heatmap { width: 1fr; height: 100%; }
+        #run-pictures Chart { width: 30; height: 100%; max-height: 12; padding: 0 0 0 2; }
+        &.-narrow-glance #run-pictures Chart { display: none; }
+        &.-no-glance #run-glance { display: none; }
+        &.-beside #run-body { layout: horizontal; }
+        &.-beside #run-list { height: 100%; width: 1fr; }
+        &.-beside #run-glance { height: 100%; width: 50; }
+        &.-beside #run-facts { max-height: 6; text-wrap: wrap; height: auto; }
+        &.-beside #run-pictures { layout: vertical; padding: 1 0 0 0; }
+        &.-beside #run-pictures Heatmap { width: 100%; height: 1fr; }
+        &.-beside #run-pictures Chart { width: 100%; height: 35%; max-height: 14; padding: 1 0 0 1; display: block; }
+        #run-filter { height: 1; padding: 0 1; display: none; background: $surface; }
+        &.-filtering #run-filter { display: block; }
+        #run-slash { width: 2; color: $lyrx-accent; text-style: bold; }
+        FilterInput, FilterInput:focus { height: 1; border: none; padding: 0; background: $surface; width: 1fr; }
+    }
+    """
+
     def __init__(self, feed: TableFeed, first: Table | None = None):
         super().__init__()
-        self._feed = feed
-        self._first = first
+        self._told = Text()
+        self._feed, self._first = feed, first
         self.table: Table | None = None
-        self._reading = False
-        self._glance: RunFeed | None = None
-        self._glancing = False
+        self.query_text: Query = parse("")
+        """What is filtered by."""
+        self.sort, self.descending = "age", False
+        """The column sorted by, and whether the other way round."""
+        self._sorted: list[RunRow] = []
+        self._tail: Tail[Table] | None = None
+        self._glance: Tail[Update] | None = None
+        self._feeds: dict[str, RunFeed] = {}
+        self._updates: dict[str, Update] = {}
+        self._trouble = ""
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Seconds since 1970, for ages."""
+        return getattr(self.lyrx, "clock", time.time)
 
     def content(self) -> ComposeResult:
         yield Static("", id="title")
-        yield RunTable(id="runs", cursor_type="row", cell_padding=1)
-        yield Static("", id="empty")
-        with Container(id="preview"):
-            yield Heatmap(id="glance", interactive=False)
-            yield Chart(id="glance-training")
+        with Container(id="run-body"):
+            with Container(id="run-list"):
+                yield RunTable(id="run-table", clock=self.clock)
+                yield Static("", id="run-empty")
+            with Container(id="run-glance"):
+                yield Static("", id="run-facts")
+                with Container(id="run-pictures"):
+                    yield Heatmap(id="glance", interactive=False)
+                    yield Chart(id="glance-training")
+        with Horizontal(id="run-filter"):
+            yield Static("/", id="run-slash")
+            yield FilterInput(id="run-query", placeholder="a name, model or data · error<5% · state:running · age<2d")
         yield Static("", id="note")
-        yield Footer(show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
-        self._title(None)
+        seconds = self.lyrx.poll_seconds
+        pace = Pace(seconds, max(seconds, Pace.slowest))
+        self._tail = Tail(
+            self, self._poll, self._take, self._lost, pace=pace, more=lambda: bool(self._feed.unread),
+            active=lambda: self.is_current,
+        )  # fmt: skip
+        self._glance = Tail(
+            self, self._poll_glance, self._take_glance, lambda trouble: None, note=self._chosen_name, pace=pace,
+            active=lambda: self.is_current and self.chosen is not None,
+        )  # fmt: skip
+        self.query_one(RunTable).focus()
+        self._head()
         if self._first is not None:
             self._show(self._first)
         self.read()
-        self.set_interval(self.lyrx.poll_seconds, self.read)
 
     def on_screen_resume(self) -> None:
-        self.read()
+        if self._tail is not None:
+            self.read()
+            self._kick_glance()
 
     # Following the store
 
-    def read(self) -> None:
+    def read(self, *, force: bool = False) -> None:
         """Look for what is new, off the event loop."""
-        if not self._reading and self.is_current:
-            self._reading = True
-            self.run_worker(self._read(), group="feed")
+        if self._tail is not None:
+            self._tail.kick(force=force)
 
-    async def _read(self) -> None:
-        try:
-            table = await asyncio.to_thread(self._feed.poll)
-        except (LyrxError, OSError) as error:
-            self.say(inert(str(error)), alarm=True)
+    def _poll(self, force: bool) -> Table | None:
+        return self._feed.poll(budget=None if force else _BUDGET)
+
+    def _take(self, news: News[Table]) -> None:
+        self._trouble = ""
+        if news.update is not None:
+            self._show(news.update)
         else:
-            if table is not None:
-                self._show(table)
-            self.glance()
-        finally:
-            self._reading = False
+            self.query_one(RunTable).refresh_lines_changed()
+        self._say()
+
+    def _lost(self, trouble: Trouble) -> None:
+        self._trouble = trouble.message
+        self._say()
 
     def _show(self, found: Table) -> None:
         self.table = found
-        self._title(len(found.rows))
-        self.set_class(not found.rows, "-nothing")
+        self._order()
+        self.query_one(RunTable).measure(found.rows)
+        self._arrange()
+        self._say()
+
+    def _order(self) -> None:
+        rows = self.table.rows if self.table else ()
+        self._sorted = ordered(rows, self.sort, self.clock(), reverse=self.descending)
+
+    def _arrange(self) -> None:
+        """Show the runs that are meant, in their order."""
+        found = self.query_text.select(self._sorted, self.clock())
+        self.set_class(self.table is not None and not found, "-none")
+        table = self.query_one(RunTable)
+        table.show(found, self.sort, self.descending)
+        if self.table is not None and not found:
+            self.put("#run-empty", self._nothing())
+        self._head()
+        self._facts()
+
+    def _nothing(self) -> Text:
+        if self.table is not None and self.table.rows:
+            text = Text("No run matches ").append(inert(self.query_text.text), "accent bold")
+            return text.append(".\n\nesc shows all of them.", "muted")
         store = inert(str(self.lyrx.store_path))
-        self.query_one("#empty", Static).update(
-            Text(f"This store has no runs yet.\n\nTrain and measure a network:  lyrx batch SPEC.toml --store {store}\n"
-                 "It appears here as soon as it has begun.")
-        )  # fmt: skip
-        self._fill()
-        if found.problems:
-            first, *others = found.problems
+        text = Text("This store has no runs yet.\n\nTrain and measure a network:  ")
+        text.append(f"lyrx batch SPEC.toml --store {store}", "accent")
+        return text.append("\nIt appears here as soon as it has begun.")
+
+    def _head(self) -> None:
+        title = Text(no_wrap=True, overflow="ellipsis").append("lyrx", "accent bold")
+        title.append(f"  {inert(str(self.lyrx.store_path))}")
+        table = self.table
+        if table is None:
+            self.put("#title", title.append("  ·  reading …", "muted"))
+            return
+        count, shown = len(table.rows), self.query_one(RunTable).row_count
+        runs = f"{count:,} run{'s' if count != 1 else ''}"
+        title.append(f"  ·  {runs}" if shown == count else f"  ·  {shown:,} of {runs}", "muted")
+        if marked := len(self.marked):
+            title.append("  ·  ", "muted").append(f"◆ {marked} marked", "accent")
+        if table.unread:
+            title.append(f"  ·  reading {table.unread:,} …", "muted")
+        self.put("#title", title)
+
+    def told(self, note: Text | str, *, alarm: bool = False) -> None:
+        """Keep a note until the cursor moves."""
+        self._told = note if isinstance(note, Text) else Text(note, "alarm" if alarm else "")
+        self._say()
+
+    def _say(self) -> None:
+        """One line: trouble first, then what is wrong with the filter, then runs that cannot be read."""
+        problems = self.table.problems if self.table else ()
+        if self._trouble:
+            self.say(self._trouble, alarm=True)
+        elif self.query_text.problem:
+            self.say(inert(self.query_text.problem), alarm=True)
+        elif problems:
+            first, *others = problems
             self.say(inert(first) + (f" (and {len(others)} more)" if others else ""), alarm=True)
         else:
-            self.say("")
+            self.say(self._told)
 
-    def _fill(self) -> None:
-        if self.table is not None:
-            titles = [Text(title, justify="right" if title in ("epochs", "error") else "left") for title in _COLUMNS]
-            self.query_one(RunTable).fill(titles, [_cells(run) for run in self.table.rows], self.size.width - 2)
+    # Finding
 
-    def on_resize(self, event: events.Resize) -> None:
-        super().on_resize(event)
-        self._fill()
-        self.query_one("#glance", Heatmap).show_metric("error", event.size.width >= 130)
+    def action_filter(self) -> None:
+        """Type what is looked for; the runs that are meant stay."""
+        self.add_class("-filtering")
+        self.query_one(FilterInput).focus()
 
-    def _title(self, count: int | None) -> None:
-        runs = "reading …" if count is None else f"{count} run{'s' if count != 1 else ''}"
-        name = ("lyrx", Style(color="#ffaf5f", bold=True))
-        store = inert(str(self.lyrx.store_path))
-        self.query_one("#title", Static).update(Text.assemble(name, f"  {store}", (f"  ·  {runs}", _MUTED)))
+    def action_clear_filter(self) -> None:
+        """Show all runs again."""
+        self.query_one(FilterInput).value = ""
+        self.remove_class("-filtering")
+        self.query_one(RunTable).focus()
 
-    # The run under the cursor
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self.filter(event.value)
+
+    def on_input_submitted(self) -> None:
+        self.set_class(bool(self.query_text.text), "-filtering")
+        self.query_one(RunTable).focus()
+
+    def filter(self, text: str) -> None:
+        """Show only the runs that `text` means (see :mod:`..core.query`)."""
+        self.query_text = parse(text)
+        self._arrange()
+        self._say()
+
+    def action_cursor(self, step: int) -> None:
+        self.query_one(RunTable).action_move(step)
+
+    def sort_by(self, column: str, *, descending: bool = False) -> None:
+        """Sort by a column of :data:`..core.query.KEYS`."""
+        self.sort, self.descending = column, descending
+        self._order()
+        self._arrange()
+
+    def action_sort(self) -> None:
+        """Sort by the next of the columns that are shown."""
+        shown = [column.spec.id for column in self.query_one(RunTable).shown] or [spec.id for spec in COLUMNS]
+        after = shown.index(self.sort) + 1 if self.sort in shown else 0
+        self.sort_by(shown[after % len(shown)])
+
+    def action_turn(self) -> None:
+        """Turn the order round."""
+        self.sort_by(self.sort, descending=not self.descending)
+
+    def on_run_table_sorted(self, event: RunTable.Sorted) -> None:
+        assert event.column in KEYS
+        self.sort_by(event.column, descending=event.column == self.sort and not self.descending)
+
+    def action_new_training(self) -> None:
+        from .start import StartScreen
+
+        self.app.push_screen(StartScreen())
+
+    def action_training(self) -> None:
+        from .training import TrainingScreen
+
+        if self.chosen is not None:
+            self.app.push_screen(TrainingScreen(self.chosen.name))
+
+    def action_read(self) -> None:
+        """Look at every run again, now."""
+        self.read(force=True)
+
+    # The run under the cursor, and the marked ones
 
     @property
     def chosen(self) -> RunRow | None:
         """The run under the cursor."""
-        row = self.query_one(RunTable).cursor_row
-        return self.table.rows[row] if self.table and row < len(self.table.rows) else None
+        return self.query_one(RunTable).chosen
 
-    def on_data_table_row_highlighted(self) -> None:
-        self.glance()
+    @property
+    def marked(self) -> list[str]:
+        """Names of the marked runs that are there, in the order of the table, those filtered out included."""
+        marks = self.query_one(RunTable).marks
+        return [row.name for row in self._sorted if row.name in marks]
 
-    def on_data_table_row_selected(self) -> None:
+    def on_run_table_marked(self) -> None:
+        self._head()
+
+    def on_run_table_chosen(self) -> None:
         self.action_open()
 
     def action_open(self) -> None:
         if self.chosen is not None:
             self.lyrx.open_run(self.chosen.name)
 
-    def action_read(self) -> None:
-        self.read()
+    def action_model(self) -> None:
+        if self.chosen is not None:
+            self.lyrx.open_model(self.chosen.name)
 
-    def glance(self) -> None:
-        """Show what the run under the cursor holds, off the event loop."""
-        if self.chosen is not None and not self._glancing:
-            self._glancing = True
-            self.run_worker(self._take_glance(self.chosen.name), group="glance")
+    def action_compare(self) -> None:
+        """The marked runs beside each other; with fewer than two, ask which others."""
+        if len(self.marked) > 1:
+            self.lyrx.compare(self.marked)
+        elif self.marked:
+            self.lyrx.compare_with(self.marked[0])
+        elif self.chosen is not None:
+            self.lyrx.compare_with(self.chosen.name)
 
-    async def _take_glance(self, name: str) -> None:
-        update: Update | None = None
+    def offers(self) -> tuple[str, list[Offer]]:
+        """The table of runs, as it is shown."""
+        store, names = self.lyrx.store_path, [row.name for row in self.table.rows] if self.table else []
+        return "runs", [Offer("table of runs", "runs", RUN_FORMATS, lambda form: runs_file(store, names, form))]
+
+
+    def on_run_table_moved(self) -> None:
+        self._told = Text()
+        self._facts()
+        known = self._updates.get(self._chosen_name() or "")
+        if known is not None:
+            self._draw_glance(known)
+        self._kick_glance()
+
+    # The glance
+
+    def on_resize(self, event: events.Resize) -> None:
+        super().on_resize(event)
+        width, height = event.size
+        beside = width >= _BESIDE
+        self.set_class(beside, "-beside")
+        self.set_class(not beside and height < _BELOW, "-no-glance")
+        self.set_class(not beside and width < 76, "-narrow-glance")
+        self.query_one("#run-glance").styles.width = min(74, 50 + (width - _BESIDE) * 3 // 10) if beside else None
+        if (known := self._updates.get(self._chosen_name() or "")) is not None:
+            self._draw_glance(known)
+        self.call_after_refresh(self._facts)
+
+    def _chosen_name(self) -> str | None:
+        return None if self.chosen is None else self.chosen.name
+
+    def _facts(self) -> None:
+        if self.chosen is not None:
+            told = facts(self.chosen, self.clock())
+            text = Text("\n" if self.has_class("-beside") else "  ").join(told)
+            self.put("#run-facts", text)
+
+    def _kick_glance(self) -> None:
+        if self._glance is not None and not self.has_class("-no-glance"):
+            self._glance.kick()
+
+    def _poll_glance(self, force: bool) -> Update | None:
+        # The run of this moment: what is asked for while one is read is read next.
+        name = self._chosen_name()
+        if name is None:
+            return None
+        feed = self._feeds.get(name)
+        if feed is None:
+            while len(self._feeds) >= _GLANCES:
+                self._feeds.pop(next(iter(self._feeds)), None)
+            feed = self._feeds[name] = RunFeed(self.lyrx.store_path, name)
         try:
-            if self._glance is None or self._glance.run != name:
-                self._glance = RunFeed(self.lyrx.store_path, name)
-            update = await asyncio.to_thread(self._glance.poll)
+            return feed.poll()
         except (LyrxError, OSError):
-            self._glance = None  # the table says what is wrong with it, or will lack it in a moment
-        finally:
-            self._glancing = False
-        if self.chosen is not None and self.chosen.name != name:
-            self.glance()
-        elif update is not None:
-            self.query_one("#glance", Heatmap).show(update.picture)
-            self.query_one("#glance-training", Chart).show(training_plot(update.picture))
+            self._feeds.pop(name, None)  # the table says what is wrong with it, or will lack it in a moment
+            return None
 
+    def _take_glance(self, news: News[Update]) -> None:
+        update, name = news.update, self._chosen_name()
+        if update is not None:
+            self._updates[update.picture.run.name] = update
+            for old in self._updates.keys() - self._feeds.keys():
+                del self._updates[old]
+            if update.picture.run.name == name:
+                self._draw_glance(update)
+        if news.noted != name:
+            self._kick_glance()
 
-def _cells(run: RunRow) -> list[Text]:
-    epoch = "–" if run.epoch is None else str(run.epoch)
-    epochs = epoch if run.epoch == run.epochs else f"{epoch}/{run.epochs}"
-    error = "–" if run.error is None else f"{100 * run.error:.2f} %"
-    trained = run.epoch == run.epochs
-    return [
-        Text(inert(run.name), Style(bold=True), no_wrap=True, overflow="ellipsis"),
-        Text(inert(run.model), no_wrap=True, overflow="ellipsis"),
-        Text(inert(run.data), no_wrap=True, overflow="ellipsis"),
-        Text(epochs, justify="right"),
-        Text(error, Style() if trained else _MUTED, justify="right"),
-        state_mark(run),
-    ]
+    def _draw_glance(self, update: Update) -> None:
+        view = HeatView(digits=False)  # a glance shows where, not how much
+        self.query_one("#glance", Heatmap).show(scene(survey(update.picture, view.metric), view))
+        self.query_one("#glance-training", Chart).show(training_plot(update.picture))

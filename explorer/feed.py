@@ -1,6 +1,6 @@
-"""Following a store: what is committed, whoever commits it.
+"""Following one run: what is committed to it, whoever commits it. The table of all runs is :mod:`.tablefeed`'s.
 
-Everything here reads files, and runs off the event loop.
+Everything here reads files, and runs off the event loop (:mod:`.tail`).
 """
 
 import os
@@ -8,94 +8,16 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...store import LyrxError, NotCommittedError, Probe, Progress, Run, RunNotFoundError, Store
-from ...store.run import Status
-from ..picture import Picture, take_picture
+from ..store import LyrxError, NotCommittedError, Probe, Run, RunNotFoundError, Store
+from .core.companions import with_companions
+from .core.picture import Picture, take_picture
 
 
 class GoneError(LyrxError, LookupError):
     """What was followed is not there any more."""
 
 
-@dataclass(frozen=True)
-class RunRow:
-    """One line of the table of runs."""
-
-    name: str
-    model: str
-    data: str
-    status: Status
-    error: float | None
-    """Test error after the last finished epoch, 0..1."""
-    epoch: int | None
-    """The last finished epoch."""
-    epochs: int
-    cells: int
-    """Committed."""
-    exact: int
-    """Of these, those that saw all examples."""
-    wanted: int
-
-
-@dataclass(frozen=True)
-class Table:
-    """All runs of a store, and what is wrong with those that cannot be read."""
-
-    rows: tuple[RunRow, ...]
-    problems: tuple[str, ...] = ()
-
-
-class TableFeed:
-    """The table of runs: cheap enough to look again every second, since only what has changed is read."""
-
-    def __init__(self, store: Path):
-        self.store = store
-        self._known: dict[str, tuple[Hashable, RunRow]] = {}
-        self._probes: dict[Path, Probe] = {}
-        self._last: Table | None = None
-
-    def poll(self) -> Table | None:
-        """The table, or None if nothing changed since the last call. Raises LyrxError when the store is gone."""
-        runs, errors = Store.open(self.store).runs()
-        rows = []
-        for run in runs:
-            try:
-                rows.append(self._row(run))
-            except FileNotFoundError:
-                continue  # removed this very moment
-            except LyrxError as error:
-                errors.append(error)
-        table = Table(tuple(rows), tuple(map(str, errors)))
-        if table == self._last:
-            return None
-        self._last = table
-        return table
-
-    def _row(self, run: Run) -> RunRow:
-        probes = run.probes()
-        # The one known before has read its records.
-        probe = _again(self._probes.get(run.path), probes[-1]) if probes else None
-        if probe:
-            self._probes[run.path] = probe
-        writer = run.writer()
-        stamp = (run.info.created, run.history.rows.commits.stamp(), run.checkpoints.commits.stamp(), writer,
-                 probe and (probe.info.id, probe.stamp()))  # fmt: skip
-        known = self._known.get(run.name)
-        if known and known[0] == stamp:
-            return known[1]
-        progress = probe.progress() if probe else Progress(0, 0, 0, None)
-        epochs = run.history.rows.commits.indices()
-        last = run.history.at(epochs[-1][0]) if epochs else None
-        row = RunRow(
-            run.name, run.info.model, run.info.data, run.status_of(complete=progress.complete),
-            last.test_error if last else None, last.epoch if last else None, run.info.epochs,
-            progress.committed, progress.exact, progress.total,
-        )  # fmt: skip
-        self._known[run.name] = (stamp, row)
-        return row
-
-
-def _again(known: Probe | None, read: Probe) -> Probe:
+def again(known: Probe | None, read: Probe) -> Probe:
     """`known`, which remembers its records, unless `read` is another one or has been described anew."""
     return known if known is not None and (known.path, known.info) == (read.path, read.info) else read
 
@@ -116,6 +38,7 @@ class RunFeed:
         self.store, self.run, self.probe_id = store, run, probe
         self._run: Run | None = None
         self._probe: Probe | None = None
+        self._companions: list[Probe] = []
         self._stamp: tuple[Hashable, ...] | None = None
         self._last: Update | None = None
 
@@ -135,7 +58,7 @@ class RunFeed:
     def _poll(self, force: bool) -> Update | None:
         if self._run is None:
             self._run = Store.open(self.store).run(self.run)
-            self._probe = None
+            self._probe, self._companions = None, []
         born = (self._run.path / "zarr.json").stat()
         folder = self._run.path / "probes"
         names = tuple(sorted(name for name in os.listdir(folder) if not name.endswith(".partial")))
@@ -152,10 +75,14 @@ class RunFeed:
         if not probes:
             raise NotCommittedError(f"run '{run.name}' has no probe.")
         chosen = next((p for p in reversed(probes) if self.probe_id in (p.info.id, p.info.granularity)), probes[-1])
-        self._probe, self.probe_id = _again(self._probe, chosen), chosen.info.id
+        self._probe, self.probe_id = again(self._probe, chosen), chosen.info.id
+        known = {probe.path: probe for probe in self._companions}
+        self._companions = [again(known.get(other.path), other) for other in run.companions(chosen.info.id)]
         # Taken before reading: what is committed meanwhile is seen the next time.
         self._stamp = (*stamp[:5], self._probe_stamp(), stamp[6])
-        update = Update(take_picture(run, self._probe), tuple(probe.info.id for probe in probes))
+        beside = [take_picture(run, other) for other in self._companions]
+        picture = with_companions(take_picture(run, self._probe), beside)
+        update = Update(picture, tuple(probe.info.id for probe in probes))
         if update == self._last and not force:
             return None  # a stamp changes for some moments after what it stamps
         self._last = update
@@ -166,8 +93,9 @@ class RunFeed:
         if self._probe is None:
             return None
         about = (self._probe.path / "zarr.json").stat()
-        return self._probe.stamp(), about.st_ino, about.st_mtime_ns
+        return self._probe.stamp(), about.st_ino, about.st_mtime_ns, *(other.stamp() for other in self._companions)
 
     def follow(self, probe: str | None) -> None:
         """Follow another probe from the next call on; None: the newest."""
         self.probe_id, self._probe, self._stamp, self._last = probe, None, None, None
+        self._companions = []

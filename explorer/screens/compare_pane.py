@@ -1,0 +1,77 @@
+"""One run of a comparison, and how all of them are laid out."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widgets import Static
+
+from ..core.export import FORMATS
+from ..widgets.scenemap import SceneMap
+from .export import Offer
+from .table_take import TakeTable
+
+MOST = 9
+"""Runs that are compared at once."""
+
+STYLE = """
+CompareScreen #compare-body { height: 1fr; layout: vertical; padding: 0 1; }
+CompareScreen #panes { width: 100%; height: 1fr; layout: grid; grid-gutter: 0 2; }
+CompareScreen .pane { height: 100%; width: 100%; }
+CompareScreen .pane-head { height: 1; width: 100%; text-wrap: nowrap; text-overflow: ellipsis; }
+CompareScreen .pane-words { display: none; padding: 1 2; color: $lyrx-muted; }
+CompareScreen .pane.-words .pane-words { display: block; }
+CompareScreen .pane.-words SceneMap { display: none; }
+CompareScreen SceneMap { height: 1fr; width: 100%; }
+CompareScreen #curves { display: none; width: 100%; height: 1fr; layout: horizontal; }
+CompareScreen #curves Chart { width: 1fr; height: 100%; padding: 0 1 0 0; }
+CompareScreen.-curves #curves { display: block; layout: horizontal; }
+CompareScreen.-curves.-narrow #curves { layout: vertical; }
+CompareScreen.-curves.-narrow #curves Chart { width: 100%; height: 1fr; }
+CompareScreen.-curves #panes { display: none; }
+CompareScreen #compare-side { width: 100%; height: auto; max-height: 50%; layout: horizontal; }
+CompareScreen #compare-side Static { width: 1fr; height: auto; }
+CompareScreen #compare-whole, CompareScreen #compare-about { display: none; }
+CompareScreen.-whole #compare-whole { display: block; }
+CompareScreen.-whole #compare-place { display: none; }
+CompareScreen.-tall #compare-side { padding: 1 0 0 0; }
+CompareScreen.-wide #compare-whole, CompareScreen.-wide #compare-place { display: block; padding: 0 3 0 0; }
+CompareScreen.-wide #compare-about { display: block; color: $lyrx-muted; }
+CompareScreen.-wide #compare-side #compare-place { width: 70; }
+"""
+
+
+class Pane(Vertical):
+    """A heatmap with the name of its run above it, or why there is none."""
+
+    def __init__(self, number: int | None):
+        super().__init__(id="pane-difference" if number is None else f"pane-{number}", classes="pane")
+        self.number = number
+
+    def compose(self) -> ComposeResult:
+        yield Static("", classes="pane-head")
+        yield SceneMap()
+        yield Static("", classes="pane-words")
+
+    @property
+    def map(self) -> SceneMap:
+        return self.query_one(SceneMap)
+
+
+class TakeDifference(TakeTable):
+    """Writing the difference of two runs to a file. Its heir knows it as CSV."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("w", "export", "write a file", id="compare.export", show=False),
+    ]
+
+    def difference_csv(self) -> str:
+        """The difference of the runs shown; empty where there is none."""
+        raise NotImplementedError
+
+    def offers(self) -> tuple[str, Sequence[Offer]]:
+        if not (text := self.difference_csv()):
+            return "comparison", []
+        return "difference", [Offer("difference", "difference", (FORMATS["csv"],), lambda form: text.encode())]
