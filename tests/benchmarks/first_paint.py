@@ -1,64 +1,84 @@
 """How soon `lyrx explore` shows something: from the start of its process to the frame with the runs in it.
 
-    python tests/benchmarks/first_paint.py STORE RUN [--times 9]
+    python tests/benchmarks/first_paint.py STORE RUN [--times 9] [--posting PATH]
 
-RUN is a run of the store, whose name is waited for on a pseudo-terminal of 80 x 24.  Beside it, in turn, a process that
-only imports Textual's app: what is left of the ratio is lyrx's own.
+RUN is a run of the store whose name is on the first screen (the newest one), and is waited for on a pseudo-terminal of
+80 x 24.  tests/make_stores.py makes a store of 1,000 runs.  In turn with it: the same without what the app keeps of the
+table from the start before; posting (https://posting.sh), an app of the same kind, if it is installed at PATH (made by
+`python -m venv PATH && PATH/bin/pip install posting 'tree-sitter<0.26'`; its highlighter crashes with a newer one); and
+a process that only imports Textual's app.  Each has its turn in every round: a busy machine is as unfair to all.
+The ratios are those of the pairs.
 """
 
 import argparse
-import fcntl
-import os
-import pty
-import select
-import signal
 import statistics
-import struct
 import subprocess
 import sys
-import termios
+import tempfile
 import time
+from collections.abc import Callable
+from pathlib import Path
+
+from terminal import Terminal, spread, table
 
 
-def seconds_until(command: list[str], wanted: bytes, patience: float = 20.0) -> float:
-    """From the start of `command` on a pseudo-terminal until `wanted` appears in its output."""
+def first_paint(command: list[str], wanted: bytes, **environment: str) -> float:
+    """Seconds from the start of `command` until `wanted` appears in what it writes."""
+    with Terminal(command, **environment) as terminal:
+        terminal.until(wanted)
+        return time.perf_counter() - terminal.start
+
+
+def textual_alone() -> float:
     start = time.perf_counter()
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
-        os.execvp(command[0], command)
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    output = b""
-    try:
-        while time.perf_counter() - start < patience:
-            if select.select([terminal], [], [], 0.05)[0]:
-                output += os.read(terminal, 65536)
-                if wanted in output:
-                    return time.perf_counter() - start
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        os.close(terminal)
-    sys.exit(f"{wanted!r} did not appear within {patience} s")
+    subprocess.run([sys.executable, "-c", "import textual.app"], check=True)
+    return time.perf_counter() - start
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store")
     parser.add_argument("run")
     parser.add_argument("--times", type=int, default=9)
+    parser.add_argument("--posting", type=Path, metavar="PATH", help="a virtual environment with posting")
     options = parser.parse_args()
     explore = [sys.executable, "-m", "lyrx.explorer.cli", "explore", options.store]
-    paints, imports = [], []
-    for _ in range(options.times + 1):
-        paints.append(seconds_until(explore, options.run.encode()))
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "import textual.app"], check=True)
-        imports.append(time.perf_counter() - start)
-    del paints[0], imports[0]  # these filled the caches
-    print(f"{options.times} starts; medians")
-    print(f"runs on the screen: {statistics.median(paints):.2f} s ({min(paints):.2f} to {max(paints):.2f})")
-    print(f"import textual.app: {statistics.median(imports):.2f} s ({min(imports):.2f} to {max(imports):.2f})")
+    wanted = options.run.encode()
+    with tempfile.TemporaryDirectory() as kept, tempfile.TemporaryDirectory() as home:
+        sides: dict[str, Callable[[], float]] = {
+            "lyrx explore": lambda: first_paint(explore, wanted, XDG_CACHE_HOME=kept),
+            "the same, the store never seen before": lambda: _unseen(explore, wanted),
+        }
+        posting = options.posting and options.posting / "bin" / "posting"
+        if posting and posting.exists():
+            # The title of its first screen; its own folders are thrown away.
+            own = {"XDG_CONFIG_HOME": home, "XDG_DATA_HOME": home, "HOME": home}
+            sides["posting"] = lambda: first_paint([str(posting), "--collection", home], b"nter a URL", **own)
+        else:
+            print(f"posting: not measured, {posting or '--posting'} is not there")
+        sides["import textual.app, no app"] = textual_alone
+        taken: dict[str, list[float]] = {name: [] for name in sides}
+        for turn in range(options.times + 1):
+            for name, side in sides.items():
+                seconds = side()
+                if turn:  # the first one filled the caches
+                    taken[name].append(seconds)
+    ours = taken["lyrx explore"]
+    rows = [
+        [
+            name,
+            spread(values, " s", 1.0, 2),
+            f"{statistics.median(b / a for a, b in zip(ours, values, strict=True)):.2f}",
+        ]
+        for name, values in taken.items()
+    ]
+    print(f"{options.times} starts each, in turn; medians, in brackets the least and the most\n")
+    print(table(["until the first screen", "seconds", "times lyrx explore"], rows))
+
+
+def _unseen(explore: list[str], wanted: bytes) -> float:
+    with tempfile.TemporaryDirectory() as empty:
+        return first_paint(explore, wanted, XDG_CACHE_HOME=empty)
 
 
 if __name__ == "__main__":
