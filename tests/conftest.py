@@ -24,8 +24,9 @@ def filled(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def state(tmp_path, monkeypatch) -> None:
-    """Workers' logs do not go into the home of whoever runs the tests."""
+    """Workers' logs, and what the app keeps of tables, do not go into the home of whoever runs the tests."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -41,3 +42,10 @@ def own(filled: Path, state: None, tmp_path, monkeypatch) -> Path:
     shutil.copytree(filled, tmp_path / NAME, copy_function=os.link)
     monkeypatch.chdir(tmp_path)
     return NAME
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Pictures of the app: those at 80 x 24 are for every day, the other sizes take their time."""
+    for item in items:
+        if item.path.name.endswith("_pictures.py") and "80x24" not in item.name:
+            item.add_marker(pytest.mark.slow)

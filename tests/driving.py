@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import fakes
 from lyrx.explorer.app import LyrxApp
 from lyrx.explorer.screens.heatmap import HeatmapScreen
 from lyrx.explorer.widgets.heatmap import Heatmap
@@ -11,14 +12,18 @@ from screenshot import settle
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+NOW = fakes.START + 3 * 86400
+"""The time that the app is told, so that ages stand still."""
 WORKER = Path(__file__).with_name("fake_worker.py")
 
-__all__ = ["WORKER", "app", "heatmap", "line", "screen_of", "screen_text", "settle", "until"]
+__all__ = ["NOW", "WORKER", "app", "heatmap", "line", "screen_of", "screen_text", "settle", "until"]
 
 
 def app(store: Path, run: str | None = None, *worker: str) -> LyrxApp:
     """The app with a fake worker, started by the first measurement; it looks at the store when told to."""
-    return LyrxApp(store, [sys.executable, str(WORKER), *worker], run, warm_up=False, poll_seconds=3600)
+    made = LyrxApp(store, [sys.executable, str(WORKER), *worker], run, warm_up=False, poll_seconds=3600)
+    made.clock = lambda: NOW
+    return made
 
 
 def heatmap(pilot: Pilot) -> Heatmap:

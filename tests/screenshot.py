@@ -7,17 +7,20 @@ No worker is started and nothing is measured.
 
 import argparse
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from lyrx.explorer.app import LyrxApp
+from textual.worker import WorkerCancelled
 
 
 async def settle(pilot) -> None:
     """Wait until everything that was begun has ended and is on the screen."""
     await pilot.pause()
     while list(pilot.app.workers):
-        await pilot.app.workers.wait_for_complete()
+        with contextlib.suppress(WorkerCancelled):  # it has ended too
+            await pilot.app.workers.wait_for_complete()
         await pilot.pause()
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import fakes
 import pytest
 from driving import app, screen_of, settle
-from lyrx.explorer.screens.measuring import Mark
-from lyrx.explorer.widgets.marks import State
+from lyrx.explorer.core.doing import Mark
+from lyrx.explorer.core.marks import State
+from lyrx.explorer.core.queue import Device
 from lyrx.store import Cell, Store
 from textual.pilot import Pilot
 
@@ -84,8 +85,8 @@ def test_picture_of_a_measurement(shown, snap_compare, size: tuple[int, int]):
             (Cell(1, 4), Mark(State.FAILED, message="the worker died: killed by SIGKILL")),
             *((Cell(layer, column), Mark(State.QUEUED)) for layer in (2, 3) for column in range(1, 6)),
         ]:
-            work._set(screen.key, cell, mark)
-        work.device = "NVIDIA H100"
+            work.marks.put(screen.key, cell, mark)
+        work.device = Device("NVIDIA H100")
         screen.refresh_all()
         screen.refresh_marks()
         await settle(pilot)

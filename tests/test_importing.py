@@ -13,10 +13,10 @@ from lyrx.engine.building import build_model
 from lyrx.engine.errors import DataNotFoundError, ModelError, RunConflictError, SpecError
 from lyrx.engine.events import WeightsRead
 from lyrx.engine.specfile import make_spec
+from lyrx.explorer.core.marks import State, place
+from lyrx.explorer.core.picture import take_picture
 from lyrx.explorer.jsonout import picture_json
-from lyrx.explorer.picture import take_picture
 from lyrx.explorer.show import render
-from lyrx.explorer.widgets.marks import State, place
 from lyrx.store import (
     Cell,
     Column,

@@ -6,8 +6,8 @@ from pathlib import Path
 import fakes
 import jsonschema
 import pytest
+from lyrx.explorer.core.picture import take_picture
 from lyrx.explorer.jsonout import dumps, picture_json, run_json
-from lyrx.explorer.picture import take_picture
 from lyrx.store import Cell, Store
 from running import lyrx
 from small import estimate, finished_store, small_store

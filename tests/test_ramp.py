@@ -6,8 +6,8 @@ import math
 
 import fakes
 import pytest
-from lyrx.explorer import ramp
-from lyrx.explorer.picture import take_picture
+from lyrx.explorer.core import ramp
+from lyrx.explorer.core.picture import take_picture
 from lyrx.store import Cell, Estimate, Store
 from rich.color import Color, ColorSystem
 from rich.console import Console

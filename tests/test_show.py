@@ -4,7 +4,7 @@ import io
 
 import fakes
 import pytest
-from lyrx.explorer.picture import Picture, take_picture
+from lyrx.explorer.core.picture import Picture, take_picture
 from lyrx.explorer.show import print_heatmap, render, shorten
 from lyrx.store import Cell, Estimate, Store
 from rich.console import Console

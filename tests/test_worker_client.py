@@ -9,8 +9,8 @@ from pathlib import Path
 import fakes
 import psutil
 import pytest
+from lyrx.explorer.core.marks import State
 from lyrx.explorer.screens.measuring import Measuring
-from lyrx.explorer.widgets.marks import State
 from lyrx.explorer.worker_client import DEFAULT_COMMAND, Death, WorkerClient
 from lyrx.store import Cell, Store
 
@@ -80,7 +80,7 @@ async def test_a_request_starts_the_worker_in_a_session_of_its_own(store, log):
     client.send({"type": "ping", "id": "1"})
     client.send({"type": "probe", "id": "2", "store": str(store.path), "run": "fcn", "cells": [[2, 1, 0]]})
     await said.until(lambda: "finished" in said.types())
-    assert said.types() == ["ready", "pong", "accepted", "device", "progress", "committed", "finished"]
+    assert said.types() == ["ready", "pong", "accepted", "device", "progress", "pace", "committed", "finished"]
     assert client.pid is not None
     assert os.getsid(client.pid) == client.pid != os.getsid(0)
     assert store.run("fcn").probe().read(Cell(2, 1)) is not None
@@ -169,16 +169,16 @@ async def test_marks_go_from_queued_to_committed(store, log):
     work = measuring(store, log, said)
     cells = [Cell(3, 0, draw) for draw in range(3)]
     work.ask(KEY, cells)
-    place = work.at(KEY, 3, 0)
+    place = work.marks.at(KEY, 3, 0)
     assert place is not None
     assert place.state is State.QUEUED
     assert work.progress() == (0, 3)
     await said.until(lambda: not work.requests)
-    assert work.landed(KEY) == cells
-    work.shown(KEY, work.landed(KEY))
-    assert work.at(KEY, 3, 0) is None
+    assert work.marks.landed(KEY) == cells
+    work.marks.shown(KEY, work.marks.landed(KEY))
+    assert work.marks.at(KEY, 3, 0) is None
     assert work.note == ""
-    assert work.device == "cpu"
+    assert work.device.name == "cpu"
     await work.close()
 
 
@@ -196,10 +196,10 @@ async def test_cancel(store, log):
     work = measuring(store, log, said, "--hold")
     assert not work.cancel()
     work.ask(KEY, [Cell(3, 1), Cell(3, 2)])
-    await said.until(lambda: (place := work.at(KEY, 3, 1)) is not None and place.state is State.RUNNING)
+    await said.until(lambda: (place := work.marks.at(KEY, 3, 1)) is not None and place.state is State.RUNNING)
     assert work.cancel()
     await said.until(lambda: not work.requests)
-    assert work.at(KEY, 3, 1) is work.at(KEY, 3, 2) is None
+    assert work.marks.at(KEY, 3, 1) is work.marks.at(KEY, 3, 2) is None
     assert work.note == "cancelled; 0 of 2 cells had been measured"
     assert not work.alarm
     await work.close()
@@ -212,7 +212,7 @@ async def test_a_refusal_is_shown(store, log):
     await said.until(lambda: not work.requests)
     assert work.note == "run 'fcn' is being written by process 1. \\x1b[31mWait."
     assert work.alarm
-    assert work.at(KEY, 3, 1) is None
+    assert work.marks.at(KEY, 3, 1) is None
     await work.close()
 
 
@@ -222,10 +222,10 @@ async def test_a_death_fails_one_cell_and_the_rest_is_measured_by_another_worker
     work.ask(KEY, [Cell(2, 1), Cell(2, 2), Cell(2, 3)])
     work.ask(KEY, [Cell(3, 1)])
     await said.until(lambda: not work.requests)
-    place = work.at(KEY, 2, 2)
+    place = work.marks.at(KEY, 2, 2)
     assert place is not None
     assert place.state is State.FAILED
-    assert "killed by SIGKILL: RuntimeError: CUDA error: \\x1b[31mout of memory" in work.message(KEY, 2, 2)
+    assert "killed by SIGKILL: RuntimeError: CUDA error: \\x1b[31mout of memory" in work.marks.message(KEY, 2, 2)
     probe = store.run("fcn").probe()
     assert [probe.read(cell) is not None for cell in (Cell(2, 1), Cell(2, 2), Cell(2, 3), Cell(3, 1))] == [
         True, False, True, True,
@@ -250,7 +250,7 @@ async def test_there_is_no_endless_loop_of_crashes(store, log):
         await said.until(lambda: not work.requests and "given up" in work.note)
     finally:
         del os.environ["PYTHONPATH"]
-    failed = [column for column in range(1, 9) if work.at(KEY, 2, column) is not None]
+    failed = [column for column in range(1, 9) if work.marks.at(KEY, 2, column) is not None]
     assert failed == [1, 2], "one cell for each of the two workers that were tried"
     assert "6 cells were given up" in work.note
     await work.close()
@@ -263,7 +263,7 @@ async def test_a_worker_that_cannot_start_is_tried_once(store, log):
     await said.until(lambda: not work.requests)
     assert "the worker died: exit code 1: no such device" in work.note
     assert not work.client.started
-    assert work.at(KEY, 2, 1) is None
+    assert work.marks.at(KEY, 2, 1) is None
     await work.close()
 
 

@@ -1,0 +1,104 @@
+"""The heatmap's screen: its ways of looking, by key, and what is kept of them."""
+
+import fakes
+import pytest
+from driving import app, heatmap, line, screen_of, screen_text, settle
+from lyrx.explorer.core.ramp import RAMPS
+from lyrx.explorer.core.view import HeatView
+from lyrx.store import Store
+
+RESNET = ("conv1", *(f"layer{s}.{b}.conv{c}" for s in (1, 2) for b in (0, 1) for c in (1, 2)), "fc")
+
+
+@pytest.fixture
+def resnet(tmp_path, state):
+    """A small residual net, measured, with stages and blocks."""
+    store = Store.open_or_create(tmp_path / "s.zarr")
+    run = store.create_run(fakes.run_info("resnet"), fakes.probe_info(list(RESNET)))
+    fakes.commit_checkpoints(run, 100)
+    fakes.commit_cells(run.probe())
+    return tmp_path / "s.zarr"
+
+
+def shown_keys(pilot) -> list[str]:
+    scene = heatmap(pilot).scene
+    assert scene is not None
+    return [row.key for row in scene.rows]
+
+
+async def test_folding_one_and_all(resnet):
+    async with app(resnet, "resnet").run_test(size=(100, 40)) as pilot:
+        await settle(pilot)
+        await pilot.press("j", "j", "z")
+        row = heatmap(pilot).row
+        assert row is not None
+        assert row.folded
+        assert row.layers == (1, 2), "the cursor is on the row that its layer is in now"
+        assert any("+layer1.0" in text for text in screen_text(pilot))
+        await pilot.press("z")
+        assert shown_keys(pilot) == [*RESNET, ""]
+        for count in (7, 5, 11):
+            await pilot.press("Z")
+            assert len(shown_keys(pilot)) == count
+
+
+async def test_nothing_folds_where_names_have_no_groups(shown):
+    async with app(shown, "fcn-3x256").run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        before = shown_keys(pilot)
+        await pilot.press("Z", "z")
+        assert shown_keys(pilot) == before
+        assert "fold" in line(pilot, "#note")
+
+
+async def test_sorting_keeps_the_cursor_on_its_layer(shown):
+    async with app(shown, "fcn-3x256").run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        before = shown_keys(pilot)
+        await pilot.press("j", "j", "s")
+        assert heatmap(pilot).row.key == "fc3"
+        assert screen_of(pilot).view.order == "criticality"
+        await pilot.press("s")
+        assert shown_keys(pilot) == before
+
+
+async def test_overview_digits_and_scales(shown):
+    async with app(shown, "vit-b16").run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("o")
+        assert "▀" in "".join(screen_text(pilot)), "half blocks"
+        await pilot.press("j")
+        assert heatmap(pilot).cursor == (1, 1), "each of the two layers in a line can be reached"
+        await pilot.press("o", "d")
+        assert not heatmap(pilot).scene.digits
+        seen = []
+        for _ in RAMPS:
+            await pilot.press("C")
+            seen.append(heatmap(pilot).scene.scale.ramp.name)
+        assert sorted(seen) == sorted(RAMPS)
+
+
+async def test_the_view_is_restored(shown):
+    async with app(shown, "vit-b16").run_test(size=(100, 40)) as pilot:
+        await settle(pilot)
+        await pilot.press("m", "d", "s", "Z", "C", "j", "j", "l")
+        kept = screen_of(pilot).view
+    assert kept.metric == "loss"
+    async with app(shown, "vit-b16").run_test(size=(100, 40)) as pilot:
+        await settle(pilot)
+        screen_of(pilot).restore(HeatView.from_json(kept.to_json()))
+        await settle(pilot)
+        assert screen_of(pilot).view == kept
+        assert heatmap(pilot).row.key == kept.layer
+
+
+@pytest.mark.parametrize("size", [(50, 24), (80, 24), (200, 50)])
+async def test_resizing_keeps_cursor_and_view(shown, size):
+    async with app(shown, "vit-b16").run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("Z", "j", "j", "l", "l")
+        before = screen_of(pilot).view
+        await pilot.resize_terminal(*size)
+        await settle(pilot)
+        assert screen_of(pilot).view == before
+        assert len([text for text in screen_text(pilot) if "▸" in text]) == 1
