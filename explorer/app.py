@@ -366,11 +366,7 @@ class LyrxApp(App[int], inherit_bindings=False):
         for screen in self.screen_stack:
             if isinstance(screen, HeatmapScreen):
                 open_run = screen.run_name
-                view = getattr(screen, "view", None)
-                if view is not None:
-                    self.remembering.keep_view(open_run, view)
-            elif isinstance(screen, RunsScreen) and (kept := getattr(screen, "kept", None)) is not None:
-                self.remembering.keep_place(**kept)
+                self.remembering.keep_view(open_run, screen.view)
         self.remembering.keep_place(run=open_run)
 
     async def _keep(self) -> None:

@@ -38,11 +38,6 @@ class Remembering:
         run = self._place.get("run")
         return run if isinstance(run, str) else None
 
-    def text(self, key: str) -> str:
-        """Something that a screen has kept of itself in this store; empty if it has not."""
-        found = self._place.get(key)
-        return found if isinstance(found, str) else ""
-
     def keep_place(self, **values: Any) -> None:
         """Keep where one is in this store, besides what was kept before."""
         place = {**self._place, **values}

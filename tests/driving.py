@@ -1,7 +1,7 @@
 """Driving the app in tests: what a person would see and do."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import fakes
@@ -16,7 +16,7 @@ NOW = fakes.START + 3 * 86400
 """The time that the app is told, so that ages stand still."""
 WORKER = Path(__file__).with_name("fake_worker.py")
 
-__all__ = ["NOW", "WORKER", "app", "heatmap", "line", "screen_of", "screen_text", "settle", "until"]
+__all__ = ["NOW", "WORKER", "app", "heatmap", "line", "pressing", "screen_of", "screen_text", "settle", "until"]
 
 
 def app(store: Path, run: str | None = None, *worker: str) -> LyrxApp:
@@ -38,6 +38,17 @@ def line(pilot: Pilot, selector: str) -> str:
 def screen_text(pilot: Pilot) -> list[str]:
     """The whole screen as text."""
     return ["".join(segment.text for segment in strip) for strip in pilot.app.screen._compositor.render_strips()]
+
+
+def pressing(*keys: str) -> Callable[[Pilot], Awaitable[None]]:
+    """What is done before a picture is taken: press these keys, once everything is on the screen."""
+
+    async def press(pilot: Pilot) -> None:
+        await settle(pilot)
+        await pilot.press(*keys)
+        await settle(pilot)
+
+    return press
 
 
 async def until(pilot: Pilot, condition: Callable[[], object]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import fakes_figures
 import pytest
-from driving import app, screen_of, settle, until
+from driving import app, pressing, screen_of, settle, until
 from lyrx.explorer.app import LyrxApp
 from lyrx.explorer.core.doing import Mark
 from lyrx.explorer.core.marks import State
@@ -108,9 +108,4 @@ MODELS = {
 def test_picture_of_a_network(shown_here, snap_compare, picture: str, size: tuple[int, int]):
     run, keys = MODELS[picture]
 
-    async def press(pilot: Pilot) -> None:
-        await settle(pilot)
-        await pilot.press(*keys)
-        await settle(pilot)
-
-    assert snap_compare(app(shown_here, run), terminal_size=size, run_before=press)
+    assert snap_compare(app(shown_here, run), terminal_size=size, run_before=pressing(*keys))

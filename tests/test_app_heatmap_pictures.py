@@ -1,8 +1,7 @@
 """The heatmap in its ways of looking, at the four sizes: every picture was looked at before it was accepted."""
 
 import pytest
-from driving import app, settle
-from textual.pilot import Pilot
+from driving import app, pressing
 
 PICTURES = {
     "folded": ("vit-b16", ("Z", "j")),
@@ -18,9 +17,4 @@ PICTURES = {
 def test_picture(shown, snap_compare, picture: str, size: tuple[int, int]):
     run, keys = PICTURES[picture]
 
-    async def press(pilot: Pilot) -> None:
-        await settle(pilot)
-        await pilot.press(*keys)
-        await settle(pilot)
-
-    assert snap_compare(app(shown, run), terminal_size=size, run_before=press)
+    assert snap_compare(app(shown, run), terminal_size=size, run_before=pressing(*keys))

@@ -201,17 +201,23 @@ async def test_a_probe_is_chosen_or_another_granularity_made(own):
         assert screen_of(pilot).key == (RUN, "layer-5eed5eed")
 
 
+async def two_asked_for(pilot: Pilot) -> tuple[Any, str, str]:
+    """Two cells are being measured by a worker that holds, and the queue is open; the ids of their requests."""
+    work = measuring(pilot)
+    for row in (2, 3):
+        await go(pilot, row, 5)
+        await pilot.press("enter")
+    await until(pilot, lambda: work.client.ready and any(r.at_work for r in work.requests.values()))
+    first, second = work.requests
+    await pilot.press("Q")
+    await settle(pilot)
+    return work, first, second
+
+
 @pytest.mark.parametrize("size", [(50, 24), (80, 24), (120, 36)])
 async def test_the_queue_is_opened_walked_and_cancelled_from(own, size):
     async with app(own, RUN, "--hold").run_test(size=size) as pilot:
-        work = measuring(pilot)
-        for row in (2, 3):
-            await go(pilot, row, 5)
-            await pilot.press("enter")
-        await until(pilot, lambda: work.client.ready and any(r.at_work for r in work.requests.values()))
-        first, second = work.requests
-        await pilot.press("Q")
-        await settle(pilot)
+        work, first, second = await two_asked_for(pilot)
         assert queue(pilot).display
         assert queue(pilot).has_focus
         text = "\n".join(screen_text(pilot))
@@ -231,14 +237,7 @@ async def test_the_queue_is_opened_walked_and_cancelled_from(own, size):
 
 async def test_a_click_on_cancel_cancels(own):
     async with app(own, RUN, "--hold").run_test(size=(100, 30)) as pilot:
-        work = measuring(pilot)
-        for row in (2, 3):
-            await go(pilot, row, 5)
-            await pilot.press("enter")
-        await until(pilot, lambda: work.client.ready and any(r.at_work for r in work.requests.values()))
-        first, second = work.requests
-        await pilot.press("Q")
-        await settle(pilot)
+        work, first, second = await two_asked_for(pilot)
         panel = queue(pilot)
         hits = panel._hits
         place = next(place for place, hit in enumerate(hits) if hit and hit.id == second)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import fakes
 import pytest
-from driving import app, screen_of, settle
+from driving import app, pressing, screen_of, settle
 from lyrx.explorer.core.doing import Mark
 from lyrx.explorer.core.marks import State
 from lyrx.explorer.core.queue import Device
@@ -32,12 +32,7 @@ PICTURES = {
 def test_picture(shown, snap_compare, picture: str, size: tuple[int, int]):
     run, keys = PICTURES[picture]
 
-    async def press(pilot: Pilot) -> None:
-        await settle(pilot)
-        await pilot.press(*keys)
-        await settle(pilot)
-
-    assert snap_compare(app(shown, run), terminal_size=size, run_before=press)
+    assert snap_compare(app(shown, run), terminal_size=size, run_before=pressing(*keys))
 
 
 @pytest.fixture
@@ -53,12 +48,7 @@ def kinds(tmp_path, state, monkeypatch) -> Path:
     "keys", [(), ("down", "down", "down", "home", "right", "right"), ("d", "k")], ids=["first", "full", "plain"]
 )
 def test_picture_of_every_kind_of_column(kinds, snap_compare, size: tuple[int, int], keys: tuple[str, ...]):
-    async def press(pilot: Pilot) -> None:
-        await settle(pilot)
-        await pilot.press(*keys)
-        await settle(pilot)
-
-    assert snap_compare(app(kinds, "fcn-kinds"), terminal_size=size, run_before=press)
+    assert snap_compare(app(kinds, "fcn-kinds"), terminal_size=size, run_before=pressing(*keys))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 50)], ids=["80x24", "200x50"])

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from driving import app, settle
+from driving import app, pressing, settle
 from textual.pilot import Pilot
 
 SIZES = [(50, 24), (80, 24), (120, 36), (200, 50)]
@@ -16,12 +16,7 @@ SIZES = [(50, 24), (80, 24), (120, 36), (200, 50)]
 def test_picture_of_the_dialog(own, snap_compare, size: tuple[int, int], keys: tuple[str, ...]):
     Path("fcn-again-error.csv").write_text("precious")
 
-    async def press(pilot: Pilot) -> None:
-        await settle(pilot)
-        await pilot.press(*keys)
-        await settle(pilot)
-
-    assert snap_compare(app(own, "fcn-again"), terminal_size=size, run_before=press)
+    assert snap_compare(app(own, "fcn-again"), terminal_size=size, run_before=pressing(*keys))
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))

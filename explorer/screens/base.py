@@ -11,6 +11,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
+from ..tail import Pace
 from ..widgets.keybar import KeyBar
 from ..widgets.toned import toned
 
@@ -47,6 +48,12 @@ class LyrxScreen(Screen[None]):
     def lyrx(self) -> "LyrxApp":
         """The app."""
         return _lyrx(self)
+
+    @property
+    def pace(self) -> Pace:
+        """How often the store is looked at, as the app is told."""
+        seconds = self.lyrx.poll_seconds
+        return Pace(seconds, max(seconds, Pace.slowest))
 
     def compose(self) -> ComposeResult:
         yield from self.content()
@@ -136,6 +143,12 @@ class LyrxDialog(ModalScreen[None]):
     def lyrx(self) -> "LyrxApp":
         """The app."""
         return _lyrx(self)
+
+    @property
+    def pace(self) -> Pace:
+        """How often the store is looked at, as the app is told."""
+        seconds = self.lyrx.poll_seconds
+        return Pace(seconds, max(seconds, Pace.slowest))
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):

@@ -34,7 +34,7 @@ from ..core.picture import METRICS, Picture
 from ..core.ramp import ramp_after
 from ..core.scene import NETWORK_KEY, Scene
 from ..core.view import HeatView
-from ..tail import News, Pace, Tail, Trouble
+from ..tail import News, Tail, Trouble
 from ..widgets.chart import Chart
 from ..widgets.heatmap import colour_system
 from ..widgets.keybar import KeyBar
@@ -103,11 +103,8 @@ class CompareScreen(TakeDifference):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        super().on_mount()
         feed = SidesFeed(self.lyrx.store_path, self.runs, self._probe)
-        seconds = self.lyrx.poll_seconds
-        pace = Pace(seconds, max(seconds, Pace.slowest))
-        self._tail = Tail(self, feed.poll, self._take, self._lost, pace=pace, active=lambda: self.is_current)
+        self._tail = Tail(self, feed.poll, self._take, self._lost, pace=self.pace, active=lambda: self.is_current)
         self.put("#title", title_text(self.runs, self.size.width - 2))
         self.say("reading …")
         self._arrange()

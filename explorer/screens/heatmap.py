@@ -21,7 +21,7 @@ from ..core.survey import Spot, Survey, scene, survey
 from ..core.texts import baseline_text, state_text
 from ..core.view import HeatView
 from ..feed import GoneError, RunFeed, Update
-from ..tail import News, Pace, Tail, Trouble
+from ..tail import News, Tail, Trouble
 from ..widgets.heatmap import Heatmap, colour_system
 from ..widgets.keybar import KeyBar
 from ..widgets.queue import QueuePanel
@@ -77,9 +77,7 @@ class HeatmapScreen(BesideActions, TakeActions):
         self._feed = RunFeed(self.lyrx.store_path, self.run_name, self.view.probe)
         self.put("#title", Text(f"{inert(self.run_name)}  reading …"))
         self.query_one(Heatmap).focus()
-        seconds = self.lyrx.poll_seconds
-        pace = Pace(seconds, max(seconds, Pace.slowest))
-        self._tail = Tail(self, self._poll, self._hear, self._lost, pace=pace, note=self.landed)
+        self._tail = Tail(self, self._poll, self._hear, self._lost, pace=self.pace, note=self.landed)
         self.read()
         if self.lyrx.warm_up:
             self.set_timer(_WARM_AFTER, self._warm_up)

@@ -1,6 +1,5 @@
 """A run's network: its modules as a tree, their sizes, and how many weights sit in robust layers."""
 
-import asyncio
 from typing import ClassVar
 
 from rich.text import Text
@@ -9,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input, Static
 
-from ...store import LyrxError, inert
+from ...store import inert
 from ..core.model import (
     Node,
     Order,
@@ -25,7 +24,8 @@ from ..core.model import (
 )
 from ..core.modeltext import Ground, about, facts, summary
 from ..core.picture import Picture
-from ..feed import GoneError, RunFeed
+from ..feed import GoneError, RunFeed, Update
+from ..tail import News, Tail, Trouble
 from ..widgets.keybar import KeyBar
 from ..widgets.modeltree import ModelTree
 from .base import LyrxScreen
@@ -62,7 +62,7 @@ class ModelScreen(LyrxScreen):
         self.picture = picture
         self._start = layer
         self._feed: RunFeed | None = None
-        self._reading = False
+        self._tail: Tail[Update] | None = None
         self._gone = ""
         self._root = Node("")
         self._tensors: object = None
@@ -86,34 +86,32 @@ class ModelScreen(LyrxScreen):
         self.put("#title", Text(f"{inert(self.run_name)}  reading …"))
         if self.picture is not None:
             self._take(self.picture)
+        self._tail = Tail(self, self._poll, self._hear, self._lost, pace=self.pace)
         self.read()
-        self.set_interval(self.lyrx.poll_seconds, self.read)
 
     # Following the store
 
-    def read(self) -> None:
+    def read(self, *, force: bool = False) -> None:
         """Look for what is new, off the event loop."""
-        if not self._reading:
-            self._reading = True
-            self.run_worker(self._read(), group="feed")
+        if self._tail is not None:
+            self._tail.kick(force=force)
 
-    async def _read(self) -> None:
+    def _poll(self, force: bool) -> Update | None:
         assert self._feed
-        try:
-            update = await asyncio.to_thread(self._feed.poll)
-        except (LyrxError, OSError) as error:
-            self._gone = inert(str(error))
-            if isinstance(error, GoneError) and self.picture is not None:
-                self._gone += " What was read before is still shown."
-            self.say(self._gone, alarm=True)
-        else:
-            if self._gone:
-                self._gone = ""
-                self.say("")
-            if update is not None:
-                self._take(update.picture)
-        finally:
-            self._reading = False
+        return self._feed.poll(force=force)
+
+    def _hear(self, news: News[Update]) -> None:
+        if self._gone:
+            self._gone = ""
+            self.say("")
+        if news.update is not None:
+            self._take(news.update.picture)
+
+    def _lost(self, trouble: Trouble) -> None:
+        self._gone = trouble.message
+        if isinstance(trouble.error, GoneError) and self.picture is not None:
+            self._gone += " What was read before is still shown."
+        self.say(self._gone, alarm=True)
 
     def _take(self, picture: Picture) -> None:
         self.picture = picture

@@ -21,7 +21,7 @@ from ..core.view import HeatView
 from ..feed import RunFeed, Update
 from ..runsout import RUN_FORMATS, runs_file
 from ..tablefeed import TableFeed
-from ..tail import News, Pace, Tail, Trouble
+from ..tail import News, Tail, Trouble
 from ..widgets.chart import Chart
 from ..widgets.heatmap import Heatmap
 from ..widgets.keybar import KeyBar
@@ -131,14 +131,12 @@ class RunsScreen(TakeTable):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        seconds = self.lyrx.poll_seconds
-        pace = Pace(seconds, max(seconds, Pace.slowest))
         self._tail = Tail(
-            self, self._poll, self._take, self._lost, pace=pace, more=lambda: bool(self._feed.unread),
+            self, self._poll, self._take, self._lost, pace=self.pace, more=lambda: bool(self._feed.unread),
             active=lambda: self.is_current,
         )  # fmt: skip
         self._glance = Tail(
-            self, self._poll_glance, self._take_glance, lambda trouble: None, note=self._chosen_name, pace=pace,
+            self, self._poll_glance, self._take_glance, lambda trouble: None, note=self._chosen_name, pace=self.pace,
             active=lambda: self.is_current and self.chosen is not None,
         )  # fmt: skip
         self.query_one(RunTable).focus()

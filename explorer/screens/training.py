@@ -16,10 +16,14 @@ from .. import trainings, watching
 from ..core.plot import Plot
 from ..core.plots import training_plot
 from ..core.training import Seen, facts, log_title, note, state_line
+from ..tail import News, Pace, Tail, Trouble
 from ..widgets.chart import Chart
 from ..widgets.confirm import Confirm
 from ..widgets.logview import LogView
 from .base import LyrxScreen
+
+_CLOCK = 1.0
+"""Seconds between two looks, at most."""
 
 STOP_PATIENCE = 10.0
 """Seconds that a training gets to end by itself before it is offered to kill it."""
@@ -65,7 +69,7 @@ class TrainingScreen(LyrxScreen):
         self.run_name = run
         self.seen = Seen(run)
         self._feed: watching.TrainingFeed | None = None
-        self._reading = False
+        self._tail: Tail[Seen] | None = None
         self._hint = ""
 
     def content(self) -> ComposeResult:
@@ -84,24 +88,30 @@ class TrainingScreen(LyrxScreen):
         self._feed = watching.TrainingFeed(self.lyrx.store_path, self.run_name)
         self.put("#title", Text.assemble((inert(self.run_name), "accent bold"), ("  reading …", "muted")))
         self.query_one(LogView).focus()
+        # Its clock goes on also while nothing is committed.
+        pace = Pace(self.pace.fastest, max(self.pace.fastest, _CLOCK))
+        self._tail = Tail(self, self._poll, self._hear, self._lost, pace=pace)
         self.read()
-        self.set_interval(self.lyrx.poll_seconds, self.read)
 
     # Following
 
     def read(self) -> None:
         """Look for what is new, off the event loop."""
-        if not self._reading:
-            self._reading = True
-            self.run_worker(self._read(), group="feed")
+        if self._tail is not None:
+            self._tail.kick()
 
-    async def _read(self) -> None:
+    def _poll(self, force: bool) -> Seen | None:
+        del force
         assert self._feed
-        try:
-            self.seen = await asyncio.to_thread(self._feed.poll)
-        finally:
-            self._reading = False
+        seen = self._feed.poll()
+        return None if seen == self.seen else seen
+
+    def _hear(self, news: News[Seen]) -> None:
+        self.seen = news.update or self.seen
         self.refresh_all()
+
+    def _lost(self, trouble: Trouble) -> None:
+        self.say(trouble.message, alarm=True)
 
     def refresh_all(self) -> None:
         """Show everything anew."""
