@@ -39,7 +39,7 @@ from ..widgets.chart import Chart
 from ..widgets.heatmap import colour_system
 from ..widgets.keybar import KeyBar
 from ..widgets.scenemap import SceneMap
-from .compare_pane import MOST, STYLE, Pane, TakeDifference
+from .compare_pane import MOST, STYLE, Pane, Panes, TakeDifference
 
 
 class CompareScreen(TakeDifference):
@@ -88,7 +88,7 @@ class CompareScreen(TakeDifference):
         yield Static("", id="title")
         yield Static("", id="legend")
         with Container(id="compare-body"):
-            with Container(id="panes"):
+            with Panes(id="panes"):
                 for number in range(len(self.runs)):
                     yield Pane(number)
                 yield Pane(None)
@@ -321,12 +321,11 @@ class CompareScreen(TakeDifference):
 
     def on_resize(self, event: events.Resize) -> None:
         super().on_resize(event)
-        self.call_after_refresh(self._resized)
-
-    def _resized(self) -> None:
-        self.refresh_all()
-        # The panel below may have grown or shrunk by what it says.
         self.call_after_refresh(self.refresh_all)
+
+    def on_panes_resized(self) -> None:
+        """The panel below has grown or shrunk by what it says: there is other room for the heatmaps."""
+        self.refresh_all()
 
     # The cursor
 

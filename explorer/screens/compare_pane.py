@@ -5,7 +5,8 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Container, Vertical
+from textual.message import Message
 from textual.widgets import Static
 
 from ..core.export import FORMATS
@@ -58,6 +59,16 @@ class Pane(Vertical):
     @property
     def map(self) -> SceneMap:
         return self.query_one(SceneMap)
+
+
+class Panes(Container):
+    """The heatmaps side by side or one above the other; tells when there is other room for them."""
+
+    class Resized(Message):
+        """It has another size."""
+
+    def on_resize(self) -> None:
+        self.post_message(self.Resized())
 
 
 class TakeDifference(TakeTable):
