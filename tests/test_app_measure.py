@@ -99,6 +99,24 @@ async def test_one_is_cancelled_by_key_or_all(own):
         await until(pilot, lambda: not work.requests)
 
 
+async def test_a_death_is_blamed_on_the_request_at_work(own, tmp_path):
+    """The worker takes up a newer request before it goes on with an older one."""
+    options = ("--hold", "--die", "3,5,0", "--once", str(tmp_path / "died"))
+    async with app(own, RUN, *options).run_test(size=(100, 30)) as pilot:
+        work = measuring(pilot)
+        await go(pilot, 2, 5)
+        await pilot.press("enter")
+        await until(pilot, lambda: any(request.at_work for request in work.requests.values()))
+        await go(pilot, 3, 5)
+        await pilot.press("enter")
+        await until(pilot, lambda: "SIGKILL" in work.note)
+        await settle(pilot)
+        assert "failed: the worker died" in line(pilot, "#cell")
+        await go(pilot, 2, 5)
+        assert "failed" not in line(pilot, "#cell")
+        assert [request.cells for request in work.requests.values()] == [[Cell(2, 5)]], "it is asked for again"
+
+
 async def test_marked_layers_are_reset_jointly_and_shown_as_a_row(own):
     async with app(own, RUN).run_test(size=(100, 30)) as pilot:
         await go(pilot, 0, 5)

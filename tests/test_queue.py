@@ -8,6 +8,7 @@ from lyrx.explorer.core.queue import (
     Plan,
     Rate,
     Request,
+    at_work,
     left_text,
     panel,
     place_name,
@@ -104,3 +105,38 @@ def test_one_line_says_it_all():
     assert summary([], [], Device(), 0) == ""
     assert summary([one], [], Device("cpu"), 0) == "measuring on cpu: 0 of 2 cells"
     assert summary([], [Plan("1", KEY, "fc1+fc2", {})], Device("cpu"), 0) == "fc1+fc2: being prepared"
+
+
+def test_the_request_at_work_is_the_one_last_heard_of():
+    older = request(1, [Cell(0, 1)], exact=True, turn=4, at_work=(Cell(0, 1), 4_000, 10_000), pace=(4_000, 10_000))
+    newer = request(2, [Cell(1, 1)], exact=True, turn=5, at_work=(Cell(1, 1), 1_000, 10_000), pace=(1_000, 10_000))
+    assert at_work([]) is None
+    assert at_work([request(3, [Cell(0, 2)]), request(4, [Cell(0, 3)])]).id == "3", "nothing is heard yet: the first"
+    assert at_work([older, newer]) is newer, "a newer one goes before those that are under way"
+    newer.examples.add(0, 0)
+    newer.examples.add(1, 1_000)
+    lines, _ = panel([older, newer], [], Device("cpu"), 1.0, 100)
+    plain = [line.plain for line in lines]
+    assert plain[1].startswith("○ fc1 at checkpoint 0")
+    assert plain[2].startswith("▶ fc2 at checkpoint 0")
+    assert "1,000 examples/s  9 s" in plain[2]
+    assert plain[3].split(": ")[1] == "1,000 of 10,000 examples"
+    said = summary([older, newer], [], Device("cpu"), 1.0)
+    assert said == "measuring on cpu: 0 of 2 cells, 1,000 examples/s, 15 s left", "the older one's 6,000 come on top"
+    newer.exact = False
+    assert summary([older, newer], [], Device("cpu"), 1.0).endswith("≤ 15 s left")
+    waiting = request(3, [Cell(2, 1)])
+    assert summary([older, newer, waiting], [], Device("cpu"), 1.0).endswith("1,000 examples/s"), "nobody knows"
+
+
+def test_a_request_that_goes_on_after_another_has_the_rate_of_now():
+    one = request(1, [Cell(0, 1)], exact=True)
+    for second in range(3):
+        one.pace = (1_000 * second, 10_000)
+        one.heard(second)
+    one.resumed()
+    for second in (100, 101):
+        one.pace = (1_000 * (second - 97), 10_000)
+        one.heard(second)
+    assert rate_text(one, 101) == "1,000 examples/s"
+    assert left_text(one, 101) == "6 s"

@@ -38,6 +38,10 @@ class Rate:
         (start, before), (_, total) = self._seen[0], self._seen[-1]
         return (total - before) / (now - start) if now - start >= SETTLED else None
 
+    def restart(self) -> None:
+        """Forget what was seen: it stood still meanwhile."""
+        self._seen.clear()
+
 
 @dataclass
 class Request:
@@ -67,6 +71,8 @@ class Request:
     """Why cells of it failed, as far as that was reported."""
     pace: tuple[int, int] | None = None
     """Examples computed of all its cells, and how many they can come to at most; None where the worker does not say."""
+    turn: int = 0
+    """The greater, the later the worker was last heard of about it; 0: not yet."""
     examples: Rate = field(default_factory=Rate)
     cells_done: Rate = field(default_factory=Rate)
 
@@ -76,12 +82,19 @@ class Request:
         if self.pace is not None:
             self.examples.add(now, self.pace[0])
 
-    def left(self, now: float) -> float | None:
-        """Seconds that it will take at its present rate, at most; None where that cannot be known."""
-        if self.pace is not None:
-            rate, rest = self.examples.at(now), self.pace[1] - self.pace[0]
+    def resumed(self) -> None:
+        """It goes on after another one that went before it: its rate is that of now."""
+        self.examples.restart()
+        self.cells_done.restart()
+
+    def left(self, now: float, behind: "Sequence[Request]" = ()) -> float | None:
+        """Seconds for it and those `behind` it at its present rate, at most; None where that cannot be known."""
+        if self.pace is None:
+            rate, rest = self.cells_done.at(now), sum(one.wanted - one.done for one in (self, *behind))
+        elif all(one.pace for one in behind):
+            rate, rest = self.examples.at(now), sum(one.pace[1] - one.pace[0] for one in (self, *behind) if one.pace)
         else:
-            rate, rest = self.cells_done.at(now), self.wanted - self.done
+            return None
         return rest / rate if rate else None
 
     @property
@@ -173,12 +186,13 @@ def rate_text(request: Request, now: float) -> str:
     return "" if not rate else f"{rate:,.1f} cells/s"
 
 
-def left_text(request: Request, now: float) -> str:
-    """How long it will take. Cells that are known well enough stop early: then it is at most so long."""
-    left = request.left(now)
+def left_text(request: Request, now: float, behind: Sequence[Request] = ()) -> str:
+    """How long it and those `behind` it will take. Cells that are known well enough stop early: then it is at most so."""
+    left = request.left(now, behind)
     if left is None:
         return ""
-    return ("" if request.exact or request.pace is None else "≤ ") + time_text(left)
+    most = request.pace is not None and not all(one.exact for one in (request, *behind))
+    return ("≤ " if most else "") + time_text(left)
 
 
 def device_text(device: Device) -> str:
@@ -187,14 +201,20 @@ def device_text(device: Device) -> str:
     return inert(device.name) + memory if device.name else ""
 
 
+def at_work(requests: Sequence[Request]) -> Request | None:
+    """The one that the worker is at: a newer one goes before those that are under way, and they go on after it."""
+    return max(requests, key=lambda request: request.turn, default=None)  # the first one where none was heard of
+
+
 def summary(requests: Sequence[Request], plans: Sequence[Plan], device: Device, now: float) -> str:
     """The queue in one line; empty if there is nothing in it."""
     done, wanted = sum(r.done for r in requests), sum(r.wanted for r in requests)
     parts = []
-    if wanted:
+    working = at_work(requests)
+    if working is not None and wanted:
         parts.append(f"measuring{f' on {inert(device.name)}' if device.name else ''}: {done} of {wanted} cells")
-        left = left_text(requests[0], now)
-        parts += filter(None, (rate_text(requests[0], now), f"{left} left" if left else ""))
+        left = left_text(working, now, [request for request in requests if request is not working])
+        parts += filter(None, (rate_text(working, now), f"{left} left" if left else ""))
     parts += [f"{plan.what}: being prepared" for plan in plans]
     return ", ".join(parts)
 
@@ -225,7 +245,7 @@ def panel(
 ) -> tuple[list[Text], list[Hit | None]]:
     """The panel's lines, at most `width` columns wide, and which request each is about.
 
-    The request first in line is the one at work; with what it is doing it takes two lines.
+    The one at work takes two lines, the second with what it is doing.
     """
     title = Text.assemble(("queue", "bold"), (f"  {device_text(device)}" if device.name else "", "muted"))
     lines: list[Text] = [title]
@@ -236,19 +256,20 @@ def panel(
         line, hit = _line("◌", "working", plan.what, "being prepared", plan.id, width, selected, False)
         lines.append(line)
         hits.append(hit)
-    for place, request in enumerate(requests):
-        first = place == 0 and (request.at_work is not None or request.pace is not None)
+    working = at_work(requests)
+    for request in requests:
+        here = request is working and (request.at_work is not None or request.pace is not None)
         parts = [f"{request.done}/{request.wanted}"]
-        if first:
+        if here:
             parts = [bar(request.share), *parts, rate_text(request, now), left_text(request, now)]
-        mark, tone = ("▶", "working") if first else ("○", "info")
+        mark, tone = ("▶", "working") if here else ("○", "info")
         line, hit = _line(
             mark, tone, request.what, "  ".join(part for part in parts if part), request.id, width, selected,
             request.cancelled,
         )  # fmt: skip
         lines.append(line)
         hits.append(hit)
-        if first and request.at_work is not None:
+        if here and request.at_work is not None:
             cell, seen, of = request.at_work
             now_text = f"    {place_name(request.info, cell, draw=True)}: {seen:,} of {of:,} examples"
             lines.append(Text(_cut(now_text, width), "muted"))

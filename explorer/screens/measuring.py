@@ -12,7 +12,7 @@ from ...store import Cell, ProbeInfo, inert
 from ..core import troubles
 from ..core.doing import Mark, Marks, ProbeKey
 from ..core.marks import State
-from ..core.queue import Device, Plan, Request, place_name, summary, what
+from ..core.queue import Device, Plan, Request, at_work, place_name, summary, what
 from ..core.troubles import Trouble
 from ..worker_client import Death, WorkerClient
 
@@ -70,6 +70,7 @@ class Measuring:
         self._changed, self._report = changed, report
         self._soon_changed, self._committed = _AtMost(changed), _AtMost(committed)
         self._ids = itertools.count(1)
+        self._turns = itertools.count(1)
         self._deaths = 0
         self._worker: tuple[int, str] | None = None  # the protocol's version that it speaks, its lyrx's
         self._log = ""
@@ -230,6 +231,9 @@ class Measuring:
 
     def _further(self, request: Request, event: Any) -> None:
         """A request has come further: said at most ten times a second."""
+        if at_work(list(self.requests.values())) is not request:
+            request.resumed()
+        request.turn = next(self._turns)
         if event.type == "progress":
             cell = Cell(*event.cell)
             request.at_work = (cell, event.examples, event.of)
@@ -308,11 +312,13 @@ class Measuring:
         self.plans.clear()
         lost = again = 0
         where = ""
-        for number, request in enumerate(open_requests):
+        working = at_work(open_requests)
+        for request in open_requests:
             cells = list(request.cells)
-            if number == 0 and cells and death.ready:
-                # The first request was at work, on the cell last heard of, or on its first.
-                running = next((cell for cell in cells if self.marks.running(request.key, cell)), cells[0])
+            if request is working and cells and death.ready:
+                # On the cell last heard of, or on its first.
+                heard = request.at_work[0] if request.at_work else None
+                running = heard if heard in cells else cells[0]
                 cells.remove(running)
                 self.marks.put(request.key, running, Mark(State.FAILED, message=f"the worker died: {death}"))
                 where = f"{place_name(request.info, running, draw=True)}, run '{inert(request.key[0])}'"
