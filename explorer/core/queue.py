@@ -187,7 +187,7 @@ def rate_text(request: Request, now: float) -> str:
 
 
 def left_text(request: Request, now: float, behind: Sequence[Request] = ()) -> str:
-    """How long it and those `behind` it will take. Cells that are known well enough stop early: then it is at most so."""
+    """How long it and those `behind` it take. Cells that are known well enough stop early: then it is at most so."""
     left = request.left(now, behind)
     if left is None:
         return ""
