@@ -14,8 +14,10 @@ from .errors import SpecError
 from .spec import TrainSection
 from .state import to_array, to_tensor
 
-# They need a function that computes the loss again, or sparse gradients.
-_UNFIT = {"lbfgs", "sparseadam"}
+_UNFIT = {
+    "lbfgs": "computes a batch's loss several times a step, which training here does not",
+    "sparseadam": "takes sparse gradients only, which no network here has",
+}
 
 
 def optimiser_classes() -> dict[str, type[torch.optim.Optimizer]]:
@@ -35,6 +37,10 @@ def make_optimiser(spec: TrainSection, parameters: Iterable[Parameter]) -> torch
     Accelerate costs.
     """
     classes, name = optimiser_classes(), spec.optimizer.lower()
+    if name in _UNFIT:
+        raise SpecError(
+            f"train.optimizer: '{inert(spec.optimizer)}' {_UNFIT[name]}. Others: {', '.join(sorted(classes))}."
+        )
     if name not in classes:
         raise SpecError(
             f"train.optimizer: torch.optim has no '{inert(spec.optimizer)}' that can be used here."
@@ -88,9 +94,23 @@ def state_of(optimiser: torch.optim.Optimizer) -> tuple[dict[str, np.ndarray], d
 
 def restore(optimiser: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray], extra: Mapping[str, Any]) -> None:
     """Put back what :func:`state_of` returned; settings such as the learning rate stay as they are."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Any]] = {}
     tensors = {name: to_tensor(array, extra["dtypes"][name]) for name, array in arrays.items()}
     for name, value in {**tensors, **extra["plain"]}.items():
         index, _, key = name.partition(".")
+        if isinstance(value, Tensor):
+            value = _laid_out_as(parameters[int(index)], value)
         state.setdefault(int(index), {})[key] = value
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    """`value` with its elements in memory in the order of the parameter's, if it is of its shape.
+
+    A fused step goes through both from the first element in memory to the last: of a network in channels_last another
+    order would mix up what belongs to which weight.
+    """
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)

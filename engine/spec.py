@@ -100,7 +100,7 @@ class TrainSection(Section):
             raise ValueError(
                 f"checkpoints: {wrong[0]} is not an epoch of this run; 0 to {self.epochs} (train.epochs) are allowed"
             )
-        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+        if self.nesterov and (self.optimizer.lower() != "sgd" or self.momentum == 0):
             raise ValueError("nesterov: needs optimizer = 'sgd' and a momentum above 0")
         if self.milestones and self.schedule != "steps":
             raise ValueError("milestones: go with schedule = 'steps'")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lyrx.engine.batch import run_batch
 from lyrx.engine.building import build_model, seed_all
 from lyrx.engine.errors import SpecError
 from lyrx.engine.examples import training_examples
@@ -77,22 +78,38 @@ def test_optimisers_of_torch_by_name(tmp_path: Path, keys: dict, make):
     assert same(trained(tmp_path, **keys), plain_loop(make, usual))
 
 
-@pytest.mark.parametrize("name", sorted(set(optimiser_classes()) - {"muon"}))
-def test_every_optimiser_trains_and_goes_on_after_a_stop(tmp_path: Path, name: str):
-    keys = {"optimizer": name, "lr": 0.01}
-    whole = trained(tmp_path / "whole", **keys)
-    store = tmp_path / "parts" / "s.zarr"
+def stopped_and_resumed(tmp_path: Path, model: dict | None = None, **train) -> Run:
+    """Trained as :func:`trained` does, but stopped after the first epoch."""
 
     def stop(event) -> None:
         if type(event).__name__ == "EpochCommitted" and event.metrics.epoch == 1:
             raise KeyboardInterrupt
 
-    from lyrx.engine.batch import run_batch
-
-    sections = {"train": {"epochs": 2, "checkpoints": [0, 1, 2], **keys}, "probe": {"draws": 0}}
+    sections = {"train": {"epochs": 2, "checkpoints": [0, 1, 2], **train}, "probe": {"draws": 0}}
+    sections |= {"model": model} if model else {}
     with pytest.raises(KeyboardInterrupt):
-        run_batch([make_spec(spec_values(**sections))], store, fresh=False, observer=stop)
-    parts, _ = batch(store, **sections)
+        run_batch([make_spec(spec_values(**sections))], tmp_path / "s.zarr", fresh=False, observer=stop)
+    return batch(tmp_path / "s.zarr", **sections)[0]
+
+
+@pytest.mark.parametrize("name", sorted(set(optimiser_classes()) - {"muon"}))
+def test_every_optimiser_trains_and_goes_on_after_a_stop(tmp_path: Path, name: str):
+    keys = {"optimizer": name, "lr": 0.01}
+    whole = trained(tmp_path / "whole", **keys)
+    parts = stopped_and_resumed(tmp_path / "parts", **keys)
+    assert weights(parts, 2) == weights(whole, 2) != weights(whole, 0)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adagrad", "rmsprop"])
+@pytest.mark.parametrize(
+    "keys",
+    [{"channels_last": True}, {"channels_last": True, "precision": "bf16"}, {"precision": "fp16", "clip": 1.0}],
+    ids=["channels_last", "bf16", "fp16"],
+)
+def test_a_convolutional_network_goes_on_after_a_stop_in_any_form(tmp_path: Path, name: str, keys: dict):
+    keys = {"optimizer": name, "lr": 0.01, **keys}
+    whole = trained(tmp_path / "whole", model=CONV, **keys)
+    parts = stopped_and_resumed(tmp_path / "parts", model=CONV, **keys)
     assert weights(parts, 2) == weights(whole, 2) != weights(whole, 0)
 
 
@@ -100,7 +117,8 @@ def test_every_optimiser_trains_and_goes_on_after_a_stop(tmp_path: Path, name: s
     ("train", "said"),
     [
         ({"optimizer": "adamv"}, "Did you mean 'adam'"),
-        ({"optimizer": "lbfgs"}, "Known: "),
+        ({"optimizer": "lbfgs"}, "'lbfgs' computes a batch's loss several times a step"),
+        ({"optimizer": "SparseAdam"}, "'SparseAdam' takes sparse gradients only"),
         ({"optimizer": "adam", "optimizer_options": {"beta": 1}}, "Did you mean 'betas'"),
         ({"optimizer": "adam", "optimizer_options": {"betas": [2.0, 0.9]}}, "Invalid beta"),
         ({"optimizer": "adam", "optimizer_options": {"lr": 1.0}}, "no option of 'adam' that is set here"),
