@@ -225,7 +225,13 @@ class Team(Colleagues):
 
     def __init__(self, device: str = "auto"):
         on_cpu = choose_device(device).type == "cpu"
-        self.accelerator = Accelerator(cpu=on_cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)])
+        # How is computed says the spec, not what `accelerate launch` was given or its configuration file says.
+        self.accelerator = Accelerator(
+            cpu=on_cpu,
+            mixed_precision="no",
+            dynamo_backend="no",
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+        )
         self.device: torch.device = self.accelerator.device
         rank, size = self.accelerator.process_index, self.accelerator.num_processes
         token = [uuid.uuid4().hex]

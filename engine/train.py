@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..store import EpochMetrics, ResumeState, Run, TensorInfo
 from .building import seed_all, starting_model
@@ -60,6 +61,8 @@ class Trainer:
         # Accelerate's wrapper looks for packages on the disk at every step (7 % of an epoch on a small network). The
         # optimiser inside takes the very same step.
         self._optimiser = prepared.optimizer
+        normed = any(isinstance(module, _BatchNorm) for module in self._plain.modules())
+        self._least = 2 if normed else 1  # examples of a forward: BatchNorm cannot train on one
 
     def train(self) -> None:
         """Go on after the last committed epoch, to the end. Raises RunFailedError when the loss is no number."""
@@ -100,7 +103,7 @@ class Trainer:
         # Dropout and the like: each process draws its own, the same again when the epoch is done again.
         seed_all(derive(spec.run.seed, "epoch", epoch, team.rank))
         steps = batches(epoch_order(spec.run.seed, epoch, len(self._train)), train.batch_size)
-        parts = [_parts(batch, team.rank, team.size, train.accumulate) for batch in steps]
+        parts = [parts_of(batch, team.rank, team.size, train.accumulate, self._least) for batch in steps]
         # The same variation of an example whatever process it falls to.
         varied = derive(spec.run.seed, "augment", epoch)
         examples = self._train.epoch([part for of_step in parts for part, _ in of_step], varied)
@@ -139,8 +142,17 @@ class Trainer:
         """Inside, if `apart`, gradients are not yet averaged over the processes: more parts of the batch follow."""
         return self._team.accelerator.no_sync(self._model) if apart else nullcontext()
 
+    @torch.no_grad()
+    def _same_buffers(self) -> None:
+        """Give every process the first one's buffers, which are kept: each has running statistics of its own."""
+        for buffer in self._plain.buffers() if self._team.size > 1 else ():
+            value = buffer.contiguous()
+            distributed.broadcast(value, src=0)
+            buffer.copy_(value)
+
     def _metrics(self, epoch: int, train_loss: float, lr: float, start: float) -> EpochMetrics:
         # In fp32 whatever training uses: the probe's baseline is this very number.
+        self._same_buffers()
         error, loss = distributed_error(
             self._team, self._plain, self._test, self._task.judge, evaluation_batch(self._spec.train)
         )
@@ -181,26 +193,23 @@ def batches(order: Tensor, size: int) -> Sequence[Tensor]:
     return parts
 
 
-def _share(batch: Tensor, rank: int, size: int) -> tuple[Tensor, float]:
-    """This process's examples of a batch, and which share of the batch they are.
-
-    Every process must take part in every step: one that gets none takes an example with weight 0.
-    """
-    if size == 1:
-        return batch, 1.0
-    mine = batch.tensor_split(size)[rank]
-    return (mine, len(mine) / len(batch)) if len(mine) else (batch[:1], 0.0)
-
-
 def evaluation_batch(train: TrainSection) -> int:
     """Examples of a forward of the test: no gradients are kept, so that more of them fit than in training."""
     return min(MOST_TESTED, 2 * train.batch_size)
 
 
-def _parts(batch: Tensor, rank: int, size: int, count: int) -> list[tuple[Tensor, float]]:
-    """This process's part of a batch in `count` parts or fewer, each with the share of the batch that it is."""
-    mine, share = _share(batch, rank, size)
-    return [(part, share * len(part) / len(mine)) for part in mine.tensor_split(count) if len(part)]
+def parts_of(batch: Tensor, rank: int, size: int, count: int, least: int = 1) -> list[tuple[Tensor, float]]:
+    """A process's part of a batch in `count` parts or fewer, each with the share of the whole batch that it is.
+
+    No part has fewer than `least` examples, if the batch has so many: it is divided among fewer processes, and into
+    fewer parts, then.  Every process must take part in every step: one that gets none takes `least` with weight 0.
+    """
+    sharing = max(1, min(size, len(batch) // least))
+    if rank >= sharing:
+        return [(batch[:least], 0.0)]
+    mine = batch.tensor_split(sharing)[rank]
+    count = max(1, min(count, len(mine) // least))
+    return [(part, len(part) / len(batch)) for part in mine.tensor_split(count)]
 
 
 @torch.no_grad()

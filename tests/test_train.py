@@ -13,9 +13,20 @@ from lyrx.engine.building import build_model
 from lyrx.engine.errors import RunFailedError
 from lyrx.engine.seeds import derive
 from lyrx.engine.specfile import make_spec
-from lyrx.engine.train import batches, epoch_order
+from lyrx.engine.train import batches, epoch_order, parts_of
 from lyrx.store import Store
-from running import assert_trained_alike, batch, command, environment, launched, spec_values, weights, write_spec
+from running import (
+    assert_trained_alike,
+    batch,
+    cells,
+    command,
+    environment,
+    launched,
+    lyrx,
+    spec_values,
+    weights,
+    write_spec,
+)
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional
@@ -199,6 +210,73 @@ def test_a_last_batch_of_one_joins_the_one_before(tmp_path: Path):
     assert [len(part) for part in batches(torch.arange(10), 4)] == [4, 4, 2]
     assert [len(part) for part in batches(torch.arange(3), 1)] == [1, 1, 1]
     assert [len(part) for part in batches(torch.arange(1), 4)] == [1]
+
+
+@pytest.mark.parametrize(("size", "count", "least"), [(1, 1, 1), (1, 4, 2), (2, 1, 2), (2, 3, 1), (3, 2, 2), (4, 8, 2)])
+def test_a_batch_is_divided_into_parts_that_a_norm_can_train_on(size: int, count: int, least: int):
+    for length in range(least, 20):
+        batch = torch.arange(100, 100 + length)
+        of_all = [parts_of(batch, rank, size, count, least) for rank in range(size)]
+        parts = [part for of_one in of_all for part in of_one]
+        assert torch.equal(torch.cat([part for part, weight in parts if weight]), batch)
+        assert sum(weight for _, weight in parts) == pytest.approx(1)
+        assert all(weight in (0, len(part) / length) and len(part) >= least for part, weight in parts)
+        assert all(1 <= len(of_one) <= count for of_one in of_all)
+        used = sum(bool(weight) for _, weight in parts)
+        assert used >= min(size, length // least), "no process is idle that could have examples"
+
+
+def test_a_last_batch_in_parts_can_be_trained_with_norms(tmp_path: Path):
+    # 1,437 examples in batches of 32 leave 29, in 16 parts mostly of one example.
+    run, _ = batch(
+        tmp_path / "s.zarr",
+        model={"name": "fcn", "width": 8, "depth": 1, "batch_norm": True},
+        train={"epochs": 1, "accumulate": 16, "checkpoints": []},
+        probe={"draws": 0},
+    )
+    assert run.status() == "complete"
+
+
+@pytest.mark.slow
+def test_two_processes_with_norms_test_the_network_that_is_kept(tmp_path: Path):
+    """Each has running statistics of its own; those of the first one are kept, and are what the error is of."""
+    inputs = np.random.default_rng(0).normal(size=(60, 1, 4, 4)).astype(np.float32)
+    targets = np.arange(60) % 3
+    np.savez(
+        tmp_path / "d.npz",
+        train_inputs=inputs[:35], train_targets=targets[:35], test_inputs=inputs[35:], test_targets=targets[35:],
+    )  # fmt: skip
+    # 35 examples in batches of 32 leave 3: too few for two processes that train BatchNorm.
+    spec = write_spec(
+        tmp_path / "spec.toml",
+        model={"name": "fcn", "width": 8, "depth": 1, "batch_norm": True},
+        data={"name": "arrays", "root": str(tmp_path / "d.npz")},
+        train={"epochs": 3, "checkpoints": []},
+        probe={"draws": 0, "exact": True},
+    )
+    code, _, errors = launched("batch", spec, "--store", tmp_path / "s.zarr")
+    assert code == 0, errors
+    run = Store.open(tmp_path / "s.zarr").run("r")
+    whole = {cell.column: estimate for cell, estimate in cells(run).items() if cell.layer is None}
+    history = {metrics.epoch: metrics for metrics in run.history.read()[0]}
+    for index, column in enumerate(run.probe().info.columns):
+        assert column.checkpoint is not None
+        assert whole[index].error == history[column.checkpoint].test_error
+        assert whole[index].loss == pytest.approx(history[column.checkpoint].test_loss, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_a_launcher_does_not_change_how_is_computed(tmp_path: Path):
+    """`accelerate launch --mixed_precision bf16`, or a configuration file that says so, speaks to a process so."""
+    spec = write_spec(tmp_path / "spec.toml", train={"epochs": 1, "checkpoints": []}, probe={"draws": 0})
+    found = []
+    for name, told in (("a", {}), ("b", {"ACCELERATE_MIXED_PRECISION": "bf16", "ACCELERATE_DYNAMO_BACKEND": "EAGER"})):
+        done = lyrx("batch", spec, "--store", tmp_path / name, **told)
+        assert done.returncode == 0, done.stderr
+        found.append(Store.open(tmp_path / name).run("r"))
+    assert weights(found[0], 1) == weights(found[1], 1)
+    one, other = ([(m.test_error, m.test_loss) for m in run.history.read()[0]] for run in found)
+    assert one == other
 
 
 def test_a_network_that_fails_while_it_is_trained(tmp_path: Path):
