@@ -54,7 +54,7 @@ def make_optimiser(spec: TrainSection, parameters: Iterable[Parameter]) -> torch
         options["weight_decay"] = spec.weight_decay
     elif spec.weight_decay:
         raise SpecError(f"train.weight_decay: the optimiser '{name}' has none.")
-    if "fused" in known:
+    if "fused" in known and not spec.optimizer_options.get("foreach"):
         options["fused"] = True
     strange = [key for key in spec.optimizer_options if key not in known or key in ("params", "lr", "weight_decay")]
     if strange:

@@ -70,9 +70,13 @@ def usual(network, optimiser, inputs, targets, index) -> None:
             lambda p: torch.optim.Adam(p, lr=0.002, weight_decay=0.01, betas=(0.8, 0.95), fused=True),
         ),
         ({"optimizer": "nadam", "lr": 0.002}, lambda p: torch.optim.NAdam(p, lr=0.002)),
+        (
+            {"optimizer": "adamw", "lr": 0.002, "optimizer_options": {"foreach": True}},
+            lambda p: torch.optim.AdamW(p, lr=0.002, weight_decay=0.0, foreach=True),
+        ),
         ({"optimizer": "adagrad", "lr": 0.02}, lambda p: torch.optim.Adagrad(p, lr=0.02, fused=True)),
     ],
-    ids=["rmsprop", "adam", "nadam", "adagrad"],
+    ids=["rmsprop", "adam", "nadam", "adamw", "adagrad"],
 )
 def test_optimisers_of_torch_by_name(tmp_path: Path, keys: dict, make):
     assert same(trained(tmp_path, **keys), plain_loop(make, usual))
