@@ -77,7 +77,8 @@ def test_sequences_hold_the_text_and_targets_are_what_comes_next(corpus: Path):
     assert 1400 < ends <= 1500
 
 
-def test_the_unigram_numbers_by_hand(corpus: Path):
+def test_the_unigram_numbers_by_hand(corpus: Path, monkeypatch):
+    monkeypatch.setattr("lyrx.engine.data.text._PART", 1000)
     data = TextSpec(root=str(corpus), vocabulary=30, length=16).load()
     facts = data.facts()
     counts = np.bincount(data.train_targets.reshape(-1), minlength=30)
@@ -138,6 +139,18 @@ def test_bad_text_is_named(tmp_path: Path, corpus: Path):
     latin = broken(tmp_path / "latin.txt", "gut\nschön\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"latin\.txt, line 2: byte 4 \(0xf6\) is no UTF-8"):
         TextSpec(root=latin, vocabulary=8).load()
+    # Also where it is met only while the tokenizer learns.
+    for half in ("train", "test"):
+        (tmp_path / "halves" / half).mkdir(parents=True)
+        (tmp_path / "halves" / half / "a.txt").write_text(text(300))
+    (tmp_path / "halves" / "train" / "b.txt").write_bytes(Path(latin).read_bytes())
+    with pytest.raises(DataError, match=r"^\S*train/b\.txt, line 2: byte 4 \(0xf6\) is no UTF-8 text.*leave it out\.$"):
+        TextSpec(root=str(tmp_path / "halves"), vocabulary=30).load()
+    for nothing in ("", "\n\n \n"):
+        for name in ("a.txt", "b.txt"):
+            (tmp_path / "halves" / "train" / name).write_text(nothing)
+        with pytest.raises(DataError, match="no tokenizer can be made from this training text: there is nothing in it"):
+            TextSpec(root=str(tmp_path / "halves"), vocabulary=30).load()
     with pytest.raises(DataError, match="zero byte"):
         TextSpec(root=broken(tmp_path / "b.bin", b"a\nb\0c\n"), vocabulary=8).load()
     with pytest.raises(DataError, match="cannot be split"):

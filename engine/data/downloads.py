@@ -34,6 +34,10 @@ class DownloadSpec(ImageSpec):
         """The folder it reads from, and what must be there."""
         raise TypeError(f"{type(self).__name__} does not say where its files are")
 
+    def fault(self, reader: Any, path: Path) -> str:
+        """What is wrong with one of the files, '' if nothing is."""
+        raise TypeError(f"{type(self).__name__} does not say when a file is damaged")
+
     def arrays(self, half: Any) -> tuple[np.ndarray, np.ndarray]:
         """uint8[n, channels, height, width] and labels of a half that was read."""
         raise TypeError(f"{type(self).__name__} does not say what it holds")
@@ -64,7 +68,14 @@ class DownloadSpec(ImageSpec):
                     f"data '{self.name}': could not be downloaded to {where}. Put the files {named} there by hand. "
                     f"({why})"
                 ) from error
-            raise DataError(f"data '{self.name}': a file in {where} is damaged: {why}") from error
+            faults = {name: self.fault(reader, folder / name) for name in files}
+            for name, fault in faults.items():
+                if fault:
+                    raise DataError(
+                        f"data '{self.name}': {where}/{name} is damaged: {fault}. Remove it, and put a whole one "
+                        "there, or have it downloaded with --set data.download=true."
+                    ) from error
+            raise DataError(f"data '{self.name}': the files in {where} cannot be read: {why}") from error
         arrays = []
         for half, which in zip(halves, ("training files", "test files"), strict=True):
             inputs, targets = self.arrays(half)

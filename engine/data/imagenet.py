@@ -45,7 +45,11 @@ class ImageNetSpec(ImageFolderSpec):
         missing = [name for name in halves if not (root / name).is_dir()]
         if missing:
             if not root.is_dir():
-                raise DataNotFoundError(f"data 'imagenet': there is no folder {inert(self.root)} (data.root).")
+                raise DataNotFoundError(
+                    f"data 'imagenet': there is no folder {inert(self.root)} (data.root). It must hold "
+                    f"{' and '.join(f'{name}/<class>/' for name in halves)} with images, or the archives ILSVRC2012_* "
+                    "from https://image-net.org; name another one with --set data.root=FOLDER."
+                )
             _unpack(root, missing)
         return super().load()
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from ...store import inert
 from ..errors import DataError
 
 
@@ -31,7 +32,7 @@ def split_lines(files: Sequence[Path], share: float) -> tuple[Lines, Lines]:
     count = sum(1 for _ in Lines(files))
     test = max(1, round(share * count))
     if test >= count:
-        raise DataError(f"{files[0]}: {count} lines cannot be split into training and test text.")
+        raise DataError(f"{inert(str(files[0]))}: {count} lines cannot be split into training and test text.")
     return Lines(files, 0, count - test), Lines(files, count - test, count)
 
 
@@ -42,6 +43,7 @@ def found_files(root: Path, patterns: Sequence[str]) -> list[Path]:
 
 
 def _read(path: Path) -> Iterator[str]:
+    shown = inert(str(path))
     try:
         with path.open("rb") as file:
             for number, raw in enumerate(file, start=1):
@@ -49,11 +51,11 @@ def _read(path: Path) -> Iterator[str]:
                     line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError as error:
                     raise DataError(
-                        f"{path}, line {number}: byte {error.start + 1} (0x{raw[error.start]:02x}) is no UTF-8 text. "
+                        f"{shown}, line {number}: byte {error.start + 1} (0x{raw[error.start]:02x}) is no UTF-8 text. "
                         "Convert the file (iconv -f ENCODING -t UTF-8), or leave it out."
                     ) from error
                 if "\0" in line:
-                    raise DataError(f"{path}, line {number}: holds a zero byte: it is no text file. Leave it out.")
+                    raise DataError(f"{shown}, line {number}: holds a zero byte: it is no text file. Leave it out.")
                 yield line.rstrip("\r\n")
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+        raise DataError(f"{shown} cannot be read: {error.strerror}.") from error

@@ -22,6 +22,9 @@ from .tokens import cached_tokens, digest
 TOKENIZER = "tokenizer.model"
 """The file, kept with a run, that turns its text into pieces."""
 
+_PART = 2**24
+"""Pieces counted in one go."""
+
 
 class TextSpec(DataSpec):
     """A text file, or a folder of them: sequences of pieces, int64[length], and the piece that follows each."""
@@ -64,8 +67,8 @@ class TextSpec(DataSpec):
         for what, tokens in zip(("training", "test"), halves, strict=True):
             if len(tokens) <= self.length:
                 raise DataError(
-                    f"data '{self.name}': the {what} text in {self.root} has {len(tokens)} pieces, too few for one "
-                    f"sequence of {self.length} and the piece after it. Give more text or a smaller data.length."
+                    f"data '{self.name}': the {what} text in {inert(self.root)} has {len(tokens)} pieces, too few "
+                    f"for one sequence of {self.length} and the piece after it. Give more text or a smaller data.length."
                 )
         return TokenSet.cut(halves[0], halves[1], self.length, len(tokenizer), text, model)
 
@@ -78,13 +81,14 @@ class TextSpec(DataSpec):
             return Lines(train), Lines(test)
         if not root.is_dir():
             raise DataNotFoundError(
-                f"data '{self.name}': there is no file or folder {root} (data.root). {self._expected()}"
+                f"data '{self.name}': there is no file or folder {inert(self.root)} (data.root). {self._expected()}"
             )
         rest = train or (self._files(["**/*"]) if not test and self.name == "text" else [])
         if test or not rest or self.name != "text":
             wanted = self.test if train else self.train
             raise DataNotFoundError(
-                f"data '{self.name}': no file in {root} fits {' or '.join(map(inert, wanted))}. {self._expected()}"
+                f"data '{self.name}': no file in {inert(self.root)} fits {' or '.join(map(inert, wanted))}. "
+                f"{self._expected()}"
             )
         return split_lines(rest, self.test_share)
 
@@ -138,7 +142,9 @@ class TokenSet(DataSet):
         return digest(self.text, self.files[TOKENIZER], self.shape)
 
     def facts(self) -> dict[str, Any]:
-        counts = np.bincount(self.train_targets.reshape(-1), minlength=self.classes)
+        pieces, counts = self.train_targets.reshape(-1), np.zeros(self.classes, dtype=np.int64)
+        for start in range(0, len(pieces), _PART):  # counting makes 8 bytes of each, and LM1B has nearly 10^9
+            counts += np.bincount(pieces[start : start + _PART], minlength=self.classes)
         wanted = self.test_targets.reshape(-1)
         # Every piece once more than it was seen: none is impossible.
         logs = np.log((counts + 1) / (counts.sum() + self.classes))

@@ -22,10 +22,18 @@ def train_tokenizer(lines: Iterable[str], vocabulary: int) -> bytes:
     """
     sentencepiece = _library()
     sentencepiece.set_random_generator_seed(0)
-    written = io.BytesIO()
+    written, unreadable = io.BytesIO(), list[DataError]()
+
+    def given() -> Iterator[str]:
+        try:
+            yield from _cut(lines)
+        except DataError as error:  # the library would make words of its own of it
+            unreadable.append(error)
+            raise
+
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_cut(lines),
+            sentence_iterator=given(),
             model_writer=written,
             vocab_size=vocabulary,
             model_type="unigram",
@@ -36,8 +44,12 @@ def train_tokenizer(lines: Iterable[str], vocabulary: int) -> bytes:
             minloglevel=2,
         )
     except RuntimeError as error:
+        if unreadable:
+            raise unreadable[0] from None
         # Before its own words the library names a place in its code, and a condition in brackets.
         said = " ".join(inert(str(error)).rpartition("] ")[2].split())
+        if not said:
+            raise DataError("no tokenizer can be made from this training text: there is nothing in it.") from error
         raise DataError(
             f"no tokenizer of {vocabulary} pieces can be made from this text: {said} "
             "Choose another size with --set data.vocabulary=NUMBER."
