@@ -196,9 +196,14 @@ def held_out_examples(data: DataSet, device: torch.device) -> Examples:
 
 
 def first_inputs(data: DataSet, count: int) -> Tensor:
-    """What a network is given for the first `count` examples, on the CPU. Raises DataError."""
+    """What a network is given for the first `count` examples, again and again if there are fewer, on the CPU.
+
+    Raises DataError.
+    """
     inputs = data.train_inputs if len(data.train_inputs) else data.test_inputs
-    return Normal(data)(plain(torch.from_numpy(_writable(inputs[:count])), data.augment))
+    found = inputs[:count]
+    found = found if len(found) == count else np.resize(found, (count, *found.shape[1:]))
+    return Normal(data)(plain(torch.from_numpy(_writable(found)), data.augment))
 
 
 def _examples(

@@ -158,9 +158,9 @@ def _unwrapped(state: Any, origin: str) -> dict[str, Tensor]:
     found = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
     if not found:
         raise ModelError(f"{origin} holds no tensors by name: it is no state dict.")
-    for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in found):
-            found = {name.removeprefix(prefix): value for name, value in found.items()}
+    # Either may stand around the other.
+    while prefix := next((prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in found)), None):
+        found = {name.removeprefix(prefix): value for name, value in found.items()}
     return found
 
 

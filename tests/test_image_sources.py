@@ -1,5 +1,6 @@
 """CIFAR, ImageNet's archives, and Zarr groups: tiny ones of the same form, whole and spoiled."""
 
+import gzip
 import json
 import pickle
 import shutil
@@ -15,6 +16,7 @@ from lyrx.engine.data import data_spec
 from lyrx.engine.data.base import Augment
 from lyrx.engine.errors import DataError, DataNotFoundError
 from lyrx.engine.examples import training_examples
+from running import batch
 from scipy.io import savemat
 from torchvision.datasets import CIFAR10, CIFAR100, imagenet
 
@@ -81,8 +83,44 @@ def test_cifar_that_is_not_there_or_damaged(tmp_path: Path, monkeypatch):
     file = tmp_path / CIFAR10.base_folder / "data_batch_3"
     # Another pickle than the published one is never unpickled.
     file.write_bytes(b"cos\nabort\n(tR.")
-    with pytest.raises(DataError, match=r"cifar-10-batches-py is damaged|in .*cifar-10-batches-py is damaged"):
+    with pytest.raises(DataError, match=r"cifar-10-batches-py/data_batch_3 is damaged: its md5.*Remove it"):
         load(tmp_path, "cifar10")
+
+
+def idx(values: np.ndarray) -> bytes:
+    """The bytes of a file of MNIST."""
+    return bytes((0, 0, 8, values.ndim)) + b"".join(n.to_bytes(4, "big") for n in values.shape) + values.tobytes()
+
+
+def mnist(root: Path) -> Path:
+    folder = root / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for half, count in (("train", 6), ("t10k", 3)):
+        images = generator.integers(0, 256, size=(count, 28, 28), dtype=np.uint8)
+        (folder / f"{half}-images-idx3-ubyte").write_bytes(idx(images))
+        (folder / f"{half}-labels-idx1-ubyte").write_bytes(idx(np.arange(count, dtype=np.uint8)))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "said"),
+    [
+        ("train-images-idx3-ubyte", lambda whole: whole[:-5], "it has 4,715 bytes, not the 4,720 that it should have"),
+        ("t10k-labels-idx1-ubyte", lambda whole: whole + b"0", "it has 12 bytes, not the 11"),
+        ("t10k-labels-idx1-ubyte", gzip.compress, r"does not begin as such a file does \(it must be unpacked\)"),
+        ("train-labels-idx1-ubyte", lambda whole: b"", "does not begin as such a file does"),
+        ("t10k-images-idx3-ubyte", lambda whole: b"no images" * 5, "does not begin as such a file does"),
+    ],
+)
+def test_mnist_with_a_damaged_file_names_it(tmp_path: Path, name: str, spoil, said: str):
+    folder = mnist(tmp_path)
+    data = load(tmp_path, "mnist")
+    assert (data.train_inputs.shape, data.test_targets.tolist()) == ((6, 1, 28, 28), [0, 1, 2])
+    (folder / name).write_bytes(spoil((folder / name).read_bytes()))
+    with pytest.raises(DataError, match=f"MNIST/raw/{name} is damaged: .*{said}.*data.download=true") as caught:
+        load(tmp_path, "mnist")
+    assert caught.value.exit_code == 2
 
 
 WNIDS = ("n01440764", "n01443537", "n01484850")
@@ -171,7 +209,7 @@ def test_imagenet_without_an_archive_names_it(tmp_path: Path, monkeypatch, absen
         load(root, "imagenet", **SMALL)
     assert "image-net.org" in str(caught.value)
     assert {path.name for path in root.iterdir()} == before
-    with pytest.raises(DataNotFoundError, match="no folder"):
+    with pytest.raises(DataNotFoundError, match=r"no folder .*nowhere.*train/<class>/ and val/<class>/.*ILSVRC2012_"):
         load(tmp_path / "nowhere", "imagenet")
     with pytest.raises(DataNotFoundError, match=r"no folder .*/eval"):
         load(root, "imagenet", train="", mean=1.0, std=1.0, test="eval")
@@ -320,6 +358,17 @@ def test_arrays_that_are_no_images_are_not_varied(tmp_path: Path):
     assert load(tmp_path / "d.npz", "arrays").shape == (108,)
     with pytest.raises(DataError, match=r"shape \[108\] are no images"):
         load(tmp_path / "d.npz", "arrays", augment="flip")
+
+
+def test_a_single_example_is_enough(tmp_path: Path):
+    arrays = {name: array[:1] for name, array in four().items()}
+    np.savez(tmp_path / "d.npz", **arrays)  # type: ignore[arg-type]
+    run, _ = batch(
+        tmp_path / "s.zarr",
+        data={"name": "arrays", "root": str(tmp_path / "d.npz"), "classes": 3},
+        train={"epochs": 1, "checkpoints": []},
+    )
+    assert run.status() == "complete"
 
 
 def test_the_same_images_from_a_folder_and_from_arrays(tmp_path: Path):

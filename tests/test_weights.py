@@ -209,6 +209,8 @@ def test_state_dicts_of_all_kinds(suffix: str, tmp_path: Path):
     lambda state: {"model": state, "optimizer": {"lr": 0.1}},
     lambda state: {f"module.{name}": tensor for name, tensor in state.items()},
     lambda state: {f"_orig_mod.{name}": tensor for name, tensor in state.items()},
+    lambda state: {f"module._orig_mod.{name}": tensor for name, tensor in state.items()},
+    lambda state: {f"_orig_mod.module.{name}": tensor for name, tensor in state.items()},
     lambda state: {"model_state_dict": {f"module.{name}": tensor for name, tensor in state.items()}},
 ])  # fmt: skip
 def test_what_training_scripts_put_around_a_state_dict_is_taken_off(wrap: Any, tmp_path: Path):
