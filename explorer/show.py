@@ -158,21 +158,32 @@ class _Heatmap:
         return _NOT_FINITE if level is None else _LEVELS[level]
 
     def _legend(self, colour: bool) -> Iterator[Text]:
-        low, high = self.scale.ends()
-        legend = Text(f"{METRICS[self.metric].title}  {low} ")
-        if colour:
-            for style in _LEVELS:
-                legend.append("  ", style)
-        else:
-            legend.append("…")
-        legend.append(f" {high}")
-        yield legend
+        yield self._scale(colour)
         states = (State.MISSING, State.ESTIMATE, State.DAMAGED)
         if self.picture.probe.unavailable:
             states = (State.UNAVAILABLE, *states)
         yield Text("   ".join(f"{MARKS[state]} {WORDS[state]}" for state in states), _DIM)
         for line in meanings(self.picture.columns, spread=self.spread):
             yield Text(line, _DIM)
+
+    def _scale(self, colour: bool) -> Text:
+        """What the colours mean: the ends of the scale, or the kinds that the metric tells."""
+        metric = METRICS[self.metric]
+        line = Text(f"{metric.title} ")
+        for value, letter, word in metric.kinds:
+            level = self.scale.level(value)
+            assert level is not None
+            line.append(" ").append(f" {letter} ", _LEVELS[level] if colour else "").append(f" {word}")
+        if metric.kinds:
+            return line
+        low, high = self.scale.ends()
+        line.append(f" {low} ")
+        if colour:
+            for style in _LEVELS:
+                line.append("  ", style)
+        else:
+            line.append("…")
+        return line.append(f" {high}")
 
     def _summary(self) -> Iterator[Text]:
         """Which layers matter."""

@@ -196,19 +196,37 @@ class _Draughtsman:
 
     def _scale(self, y: float) -> float:
         """The scale with its ends, and the marks that are there."""
-        low, high = self.scene.scale.ends(self.scene.metric)
         title = self.scene.metric.title
         start = _MARGIN + room_for(title, SMALL) + 10
-        self.shapes += [Words(_MARGIN, y, title, SMALL, INK), Words(start, y, low, SMALL, MUTED)]
+        self.shapes.append(Words(_MARGIN, y, title, SMALL, INK))
+        end = self._kinds(start, y) if self.scene.metric.kinds else self._levels(start, y)
+        self.width = max(self.width, end + _MARGIN)
+        states = {look.place.state for looks in self.scene.looks for look in looks}
+        marks = [f"{MARKS[state]} {word}" for state, word in WORDS.items() if state in states]
+        return self._write(y + _LINE + 3, "    ".join(marks), SMALL, MUTED) if marks else y + _LINE + 3
+
+
+    def _levels(self, start: float, y: float) -> float:
+        """All levels with the values at their ends; returns where they end."""
+        low, high = self.scene.scale.ends(self.scene.metric)
+        self.shapes.append(Words(start, y, low, SMALL, MUTED))
         start += room_for(low, SMALL) + 5
         for colour in self.ramp.colours:
             self.shapes.append(Rect(start, y - 9, _SWATCH, 11, colour))
             start += _SWATCH
         self.shapes.append(Words(start + 5, y, high, SMALL, MUTED))
-        self.width = max(self.width, start + 5 + room_for(high, SMALL) + _MARGIN)
-        states = {look.place.state for looks in self.scene.looks for look in looks}
-        marks = [f"{MARKS[state]} {word}" for state, word in WORDS.items() if state in states]
-        return self._write(y + _LINE + 3, "    ".join(marks), SMALL, MUTED) if marks else y + _LINE + 3
+        return start + 5 + room_for(high, SMALL)
+
+    def _kinds(self, start: float, y: float) -> float:
+        """A patch of each kind that the metric tells, with its word; returns where they end."""
+        for value, _, word in self.scene.metric.kinds:
+            level = self.scene.scale.level(value)
+            assert level is not None
+            self.shapes.append(Rect(start, y - 9, 2 * _SWATCH, 11, self.ramp.colours[level]))
+            start += 2 * _SWATCH + 5
+            self.shapes.append(Words(start, y, word, SMALL, MUTED))
+            start += room_for(word, SMALL) + 12
+        return start
 
 
 def _named(row: Row) -> str:

@@ -22,7 +22,7 @@ MOST_LEAST = 10
 """The least width of a cell with digits is not greater than this, however long the heads are."""
 OVERVIEW_WIDEST = 4
 NAME_LEAST = 8
-"""Columns that a name keeps, be they ever so few."""
+"""Columns that a name keeps, be they ever so few: 'network' fits."""
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,12 @@ from .scene import Scene
 def legend(scene: Scene, width: int, system: str | None) -> Text:
     """The scale with its ends, and as many of the marks as fit into `width` columns: those present first.
 
-    `system` says what colours there are, as in :func:`.ramp.paints`.
+    `system` says what colours there are, as in :func:`.paint.paints`.
     """
-    spread = scene.scale
-    low, high = spread.ends(scene.metric)
     line = Text(no_wrap=True, overflow="ellipsis")
     title = scene.metric.title
     line.append(title if width >= 120 else _short(title), "bold")
-    line.append(f"  {low} ", "muted")
-    levels = paints(spread.ramp, system)
-    step = 2 if width >= 120 or system is None else 1
-    if width < 60:
-        levels = levels[:: max(1, len(levels) // 8)]
-    for paint in levels:
-        line.append(paint.fill[:step], paint.style if paint.style != Style.null() else "")
-    line.append(f" {high}", "muted")
+    line.append_text(_kinds(scene, system) if scene.metric.kinds else _levels(scene, width, system))
     # In the order of their definition, those that there are before those that there might be.
     for state in sorted(WORDS, key=lambda state: state not in scene.states):
         if state is State.UNAVAILABLE and state not in scene.states:
@@ -37,5 +28,40 @@ def legend(scene: Scene, width: int, system: str | None) -> Text:
     return line
 
 
+def _levels(scene: Scene, width: int, system: str | None) -> Text:
+    """All levels, the values at their ends beside them."""
+    low, high = scene.scale.ends(scene.metric)
+    levels = paints(scene.scale.ramp, system)
+    step = 2 if width >= 120 or system is None else 1
+    if width < 60:
+        levels = levels[:: max(1, len(levels) // 8)]
+    text = Text().append(f"  {low} ", "muted")
+    for paint in levels:
+        text.append(paint.fill[:step], _style(paint.style))
+    return text.append(f" {high}", "muted")
+
+
+def _kinds(scene: Scene, system: str | None) -> Text:
+    """A cell of each kind that the metric tells, its letter in it, and its word."""
+    text, levels = Text(" "), paints(scene.scale.ramp, system)
+    for value, letter, word in scene.metric.kinds:
+        level = scene.scale.level(value)
+        assert level is not None
+        paint = levels[level]
+        text.append(" ").append(paint.fill[:1], _style(paint.style))
+        text.append(letter, _style(paint.plain or paint.style)).append(paint.fill[:1], _style(paint.style))
+        text.append(f" {word}", "muted")
+    return text
+
+
+def _style(style: Style) -> Style | str:
+    return style if style != Style.null() else ""
+
+
+_SHORTER = {"distance from initialisation": "distance", "the error's ": "", " on the layer": ""}
+
+
 def _short(title: str) -> str:
-    return title.replace("distance from initialisation", "distance").replace("the error's ", "")
+    for long, short in _SHORTER.items():
+        title = title.replace(long, short)
+    return title

@@ -37,6 +37,11 @@ class Metric:
     whole: bool = False
     """Whether its scale is all of 0..1, whatever the values are."""
 
+    @property
+    def kinds(self) -> tuple[tuple[float, str, str], ...]:
+        """Of a metric that tells kinds and no amounts: every value there is, its letter and its word; else empty."""
+        return ()
+
     def end(self, value: float) -> str:
         """An end of its scale, for people."""
         return f"{100 * value:.3g}" if self.fraction else f"{value:.3g}"
@@ -69,6 +74,10 @@ class _VerdictMetric(Metric):
     _WORDS: ClassVar[dict[float, tuple[str, str]]] = {
         0.0: ("robust", "R"), 0.5: ("undecided", "?"), 1.0: ("critical", "C")
     }  # fmt: skip
+
+    @property
+    def kinds(self) -> tuple[tuple[float, str, str], ...]:
+        return tuple((value, letter, word) for value, (word, letter) in self._WORDS.items())
 
     def text(self, value: float | None, width: int = 5) -> str:
         words = self._WORDS.get(-1.0 if value is None else value)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ...store import NOISE, PATH, REINITIALISE, RERANDOMISE, SHUFFLE, ZERO, Column
+from .scene import NETWORK
 
 REINITIALISED = ("re-initialised at checkpoint", "at checkpoint", "checkpoint", "epoch")
 """What stands above the re-initialised columns, the longest first."""
@@ -27,6 +28,11 @@ def above(kind: str, room: int) -> str:
     if kind == REINITIALISE:
         return over_checkpoints(room)
     return kind[:room] if kind in (NOISE, PATH) else ""
+
+
+def network(room: int) -> str:
+    """What the whole network's row is called in `room` columns of text: a word is never cut."""
+    return NETWORK if len(NETWORK) <= room else "network"
 
 
 def deed(column: Column) -> str:

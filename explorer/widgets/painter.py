@@ -12,7 +12,7 @@ from ..core.marks import MARKS, State
 from ..core.paint import Paint, paints
 from ..core.scene import Look, Row, Scene
 from ..core.texts import shorten
-from ..core.words import above, head
+from ..core.words import above, head, network
 
 HERE, MARKED, FOLDED = "▸", "◆", "+"
 """Left of a row's name: the cursor; marked for a joint reset; several layers as one row."""
@@ -110,7 +110,8 @@ class Painter:
 
     def _name(self, row: Row, shown: bool, here: bool) -> Segment:
         room = self.grid.names - 3 - row.depth
-        text = " " * row.depth + shorten(row.name, room) if shown else ""
+        name = network(room) if row.network else shorten(row.name, room)
+        text = " " * row.depth + name if shown else ""
         sign = MARKED if row.marked else FOLDED if row.folded else " "
         mark = (HERE if here else " ") + sign if shown else "  "
         style = self.tones["text"] if not row.network else self.tones["muted"]
