@@ -83,7 +83,9 @@ def replace_files(files: Sequence[tuple[Path, bytes]], *, durable: bool = True) 
             temporary = _partial(path)
             with open(temporary, "xb", buffering=0) as file:
                 made.append((temporary, path))
-                file.write(data)
+                rest = memoryview(data)
+                while rest:  # a disk that is nearly full takes a part of it, and says nothing
+                    rest = rest[file.write(rest) :]
         if durable:
             _flush_all([temporary for temporary, _ in made])
         for place, (temporary, path) in enumerate(made):
