@@ -8,7 +8,7 @@ import fakes
 from lyrx.explorer.app import LyrxApp
 from lyrx.explorer.screens.heatmap import HeatmapScreen
 from lyrx.explorer.widgets.heatmap import Heatmap
-from screenshot import settle
+from screenshot import screen_text, settle
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -33,11 +33,6 @@ def heatmap(pilot: Pilot) -> Heatmap:
 def line(pilot: Pilot, selector: str) -> str:
     """What a widget of text says."""
     return str(pilot.app.screen.query_one(selector, Static).render())
-
-
-def screen_text(pilot: Pilot) -> list[str]:
-    """The whole screen as text."""
-    return ["".join(segment.text for segment in strip) for strip in pilot.app.screen._compositor.render_strips()]
 
 
 def pressing(*keys: str) -> Callable[[Pilot], Awaitable[None]]:

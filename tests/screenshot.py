@@ -12,16 +12,45 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lyrx.explorer.app import LyrxApp
+from textual.app import App
+from textual.pilot import Pilot
 from textual.worker import WorkerCancelled
 
+AT_REST = 3
+"""Looks in a row at which nothing may be under way and the screen must be the same: one change may bring the next."""
 
-async def settle(pilot) -> None:
-    """Wait until everything that was begun has ended and is on the screen."""
-    await pilot.pause()
-    while list(pilot.app.workers):
-        with contextlib.suppress(WorkerCancelled):  # it has ended too
-            await pilot.app.workers.wait_for_complete()
+
+async def settle(pilot: Pilot) -> None:
+    """Wait until everything that was begun has ended and is on the screen.
+
+    A pause of Textual's own takes a process that uses no CPU for one that is idle: on a machine where others compute it
+    is merely waiting for its turn.  So what counts is what is still to be done, and what is shown.
+    """
+    shown: list[str] = []
+    quiet = 0
+    while quiet < AT_REST:
         await pilot.pause()
+        while list(pilot.app.workers):
+            with contextlib.suppress(WorkerCancelled):  # it has ended too
+                await pilot.app.workers.wait_for_complete()
+            await pilot.pause()
+        before, shown = shown, screen_text(pilot)
+        quiet = quiet + 1 if shown == before and not _under_way(pilot.app) else 0
+
+
+def screen_text(pilot: Pilot) -> list[str]:
+    """The whole screen as text."""
+    return ["".join(segment.text for segment in strip) for strip in pilot.app.screen._compositor.render_strips()]
+
+
+def _under_way(app: App) -> bool:
+    """Whether an answer, a message, a callback, a new arrangement or drawing is still to come on the screen."""
+    if isinstance(app, LyrxApp) and app.weights.busy:
+        return True  # a process reads weights, and a figure of them will follow
+    screen = app.screen
+    if screen._callbacks or screen._layout_required or screen._repaint_required or screen._dirty_widgets:
+        return True
+    return any(node.message_queue_size or node._next_callbacks for node in (app, *screen.walk_children(with_self=True)))
 
 
 async def export_picture(

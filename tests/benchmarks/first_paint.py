@@ -1,12 +1,13 @@
 """How soon `lyrx explore` shows something: from the start of its process to the frame with the runs in it.
 
-    python tests/benchmarks/first_paint.py STORE RUN [--times 9] [--posting PATH]
+    python tests/benchmarks/first_paint.py STORE RUN [--times 9] [--posting PATH] [--heatmap STORE RUN TEXT]
 
 RUN is a run of the store whose name is on the first screen (the newest one), and is waited for on a pseudo-terminal of
 80 x 24.  tests/make_stores.py makes a store of 1,000 runs.  In turn with it: the same without what the app keeps of the
 table from the start before; posting (https://posting.sh), an app of the same kind, if it is installed at PATH (made by
 `python -m venv PATH && PATH/bin/pip install posting 'tree-sitter<0.26'`; its highlighter crashes with a newer one); and
-a process that only imports Textual's app.  Each has its turn in every round: a busy machine is as unfair to all.
+a process that only imports Textual's app.  --heatmap opens the app straight on a run of another store, until TEXT (a
+part of a layer's name, say) is shown, on 120 x 36.  Each has its turn in every round: a busy machine is as unfair to all.
 The ratios are those of the pairs.
 """
 
@@ -22,9 +23,9 @@ from pathlib import Path
 from terminal import Terminal, spread, table
 
 
-def first_paint(command: list[str], wanted: bytes, **environment: str) -> float:
+def first_paint(command: list[str], wanted: bytes, size: tuple[int, int] = (80, 24), **environment: str) -> float:
     """Seconds from the start of `command` until `wanted` appears in what it writes."""
-    with Terminal(command, **environment) as terminal:
+    with Terminal(command, *size, **environment) as terminal:
         terminal.until(wanted)
         return time.perf_counter() - terminal.start
 
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("--times", type=int, default=9)
     parser.add_argument("--posting", type=Path, metavar="PATH", help="a virtual environment with posting")
+    parser.add_argument("--heatmap", nargs=3, metavar=("STORE", "RUN", "TEXT"))
     options = parser.parse_args()
     explore = [sys.executable, "-m", "lyrx.explorer.cli", "explore", options.store]
     wanted = options.run.encode()
@@ -49,6 +51,10 @@ def main() -> None:
             "lyrx explore": lambda: first_paint(explore, wanted, XDG_CACHE_HOME=kept),
             "the same, the store never seen before": lambda: _unseen(explore, wanted),
         }
+        if options.heatmap:
+            store, run, text = options.heatmap
+            opened = [*explore[:-1], store, "--run", run]
+            sides["straight on a heatmap"] = lambda: first_paint(opened, text.encode(), (120, 36), XDG_CACHE_HOME=kept)
         posting = options.posting and options.posting / "bin" / "posting"
         if posting and posting.exists():
             # The title of its first screen; its own folders are thrown away.

@@ -3,7 +3,7 @@
     python tests/benchmarks/worker.py STORE RUN [--times 30] [--exact]
 
 Measures one cell of RUN again and again through a real `lyrx worker` process, until it is decided or with --exact on
-all examples, and beside it the plain forward of the whole network over all examples in this process, in turn.  Then, in
+all examples, and beside it the plain forward of the whole network over all examples that the probe sees in this process, in turn.  Then, in
 this process with everything warm, the time from asking until a cell's first estimate is committed, for every row.
 """
 
@@ -32,8 +32,8 @@ def main() -> None:
     @torch.inference_mode()
     def forward() -> None:
         step = session.batch_size.now
-        for start in range(0, session.total, step):
-            session.forwards.full(session._batches.between(start, start + step)[0])
+        for start in range(0, session.examples, step):
+            session.forwards.full(session._batches.between(start, min(start + step, session.examples))[0])
 
     def estimate(layer: int) -> tuple[float, int]:
         """Seconds until the first look at a cell is committed, and the examples it saw."""
