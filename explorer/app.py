@@ -18,7 +18,6 @@ os.environ.setdefault("TEXTUAL_FPS", "30")
 os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
 
 from rich.text import Text
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.filter import Monochrome, NoColor
@@ -33,6 +32,7 @@ from .core.runrow import Table
 from .core.tones import tones
 from .core.troubles import Trouble
 from .core.view import HeatView
+from .frames import ThriftyApp
 from .nocolour import NoColours
 from .screens.base import LyrxScreen
 from .screens.heatmap import HeatmapScreen
@@ -63,7 +63,7 @@ def _worker_log() -> Path:
     return worker_log()
 
 
-class LyrxApp(App[int], inherit_bindings=False):
+class LyrxApp(ThriftyApp, inherit_bindings=False):
     """Walk through the store at `store_path`; open `run` at once if it is given.
 
     `worker_command` starts a worker (default: this Python's `lyrx.engine.worker`); with `warm_up` it is started as soon
@@ -80,6 +80,7 @@ class LyrxApp(App[int], inherit_bindings=False):
         Binding("question_mark", "help", "help", id="app.help"),
         Binding("ctrl+p,colon", "palette", "commands", id="app.palette"),
         Binding("exclamation_mark", "errors", "what went wrong", id="app.errors", show=False),
+        Binding("ctrl+l", "draw_anew", "draw the screen anew", id="app.draw", show=False),
         Binding("ctrl+z", "suspend_process", "suspend; fg comes back", id="app.suspend", show=False),
         Binding("ctrl+c", "interrupt", "how to leave", id="app.interrupt", show=False, system=True),
     ]
@@ -232,6 +233,10 @@ class LyrxApp(App[int], inherit_bindings=False):
         from .screens.incidents import IncidentsPanel
 
         await self.push_screen(IncidentsPanel())
+
+    def action_draw_anew(self) -> None:
+        """For a terminal that something else has written to."""
+        self.draw_anew()
 
     def action_interrupt(self) -> None:
         """Ctrl+c measures nothing and ends nothing; somebody who presses it is told what does."""
