@@ -304,7 +304,7 @@ LATER = {
         "imported": {},
     },
     "model": {"weights": None},
-    "data": {"augment": "none", "pad": None, "size": None, "mean": None, "std": None},
+    "data": {"augment": "none", "pad": None, "size": None, "mean": None, "std": None, "per_class": None},
 }
 
 

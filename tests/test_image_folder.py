@@ -11,6 +11,7 @@ from images import CLASSES, by_hand, image_folder, load, pixels
 from lyrx.engine.decoding import read
 from lyrx.engine.errors import DataError, DataNotFoundError, SpecError
 from lyrx.engine.examples import held_out_examples, training_examples
+from lyrx.engine.spec import identity
 from lyrx.engine.specfile import make_spec
 from PIL import Image
 from running import environment, lyrx, spec_values, write_spec
@@ -111,6 +112,24 @@ def test_a_test_half_alone_can_be_probed_but_not_trained_on(tmp_path: Path):
         training_examples(data, torch.device("cpu"))
     with pytest.raises(SpecError, match=r"data\.train: without a training half"):
         make_spec(spec_values(data={"name": "image-folder", "root": str(root), "train": ""}))
+
+
+def test_a_part_of_each_class_is_what_a_folder_with_these_files_alone_is(tmp_path: Path):
+    root = image_folder(tmp_path / "d", {"train": 7, "val": 3})
+    (root / "train" / "ant" / "000.png").rename(root / "train" / "ant" / "zzz.png")
+    part = load(root, per_class=2)
+    assert (part.train_targets.tolist(), part.test_targets.tolist()) == ([0, 0, 1, 1, 2, 2],) * 2
+    for half, first in (("train", "001.png"), ("val", "000.png")):
+        for name in CLASSES:
+            for image in sorted((root / half / name).iterdir())[2:]:
+                image.unlink()
+        assert (root / half / "ant" / first).is_file()
+    alone = load(root)
+    assert alone.fingerprint == part.fingerprint
+    assert load(root, per_class=9).fingerprint == part.fingerprint
+    before = make_spec(spec_values(data={"name": "image-folder", "root": str(root)})).resolved()
+    older = {section: {key: v for key, v in keys.items() if key != "per_class"} for section, keys in before.items()}
+    assert identity(older, ("data",)) == identity(before, ("data",)), "runs made before the key are the same runs"
 
 
 def _truncate(path: Path) -> None:
@@ -293,6 +312,7 @@ def test_names_from_files_steer_no_terminal(tmp_path: Path):
         ({"channels": 2}, "1 or 3"),
         ({"resize": 20, "size": 24}, "data.size: 24 is more than data.resize, 20"),
         ({"memory": "much"}, "'much' is no size"),
+        ({"per_class": 0}, "greater than or equal to 1"),
         ({"workers": -1}, "greater than or equal to 0"),
         ({"szie": 3}, "unknown key 'data.szie'. Did you mean 'size'?"),
     ],

@@ -67,8 +67,9 @@ class TextSpec(DataSpec):
         for what, tokens in zip(("training", "test"), halves, strict=True):
             if len(tokens) <= self.length:
                 raise DataError(
-                    f"data '{self.name}': the {what} text in {inert(self.root)} has {len(tokens)} pieces, too few "
-                    f"for one sequence of {self.length} and the piece after it. Give more text or a smaller data.length."
+                    f"data '{self.name}': the {what} text in {inert(self.root)} has {len(tokens)} pieces, too "
+                    f"few for one sequence of {self.length} and the piece after it. Give more text, or a smaller "
+                    "data.length."
                 )
         return TokenSet.cut(halves[0], halves[1], self.length, len(tokenizer), text, model)
 
