@@ -46,7 +46,8 @@ def between(start: Tensor, trained: Tensor, alpha: float) -> Tensor:
     if alpha == 1 or not has_fractions(trained):
         return trained.clone()
     double = _double(trained)
-    return (start.to(double).mul_(1 - alpha) + trained.to(double).mul_(alpha)).to(trained.dtype)
+    # Nothing in place: what has that type already is not copied, and belongs to others.
+    return (start.to(double) * (1 - alpha) + trained.to(double) * alpha).to(trained.dtype)
 
 
 def _double(tensor: Tensor) -> torch.dtype:

@@ -34,6 +34,16 @@ def test_a_path_by_hand():
     assert same_bits(between(torch.ones(4), odd, 1.0), odd)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128, torch.float32, torch.bfloat16])
+def test_a_path_leaves_its_ends_as_they_are(dtype: torch.dtype):
+    start, end = torch.tensor([1.0, -2.0]).to(dtype), torch.tensor([3.0, 4.0]).to(dtype)
+    kept = start.clone(), end.clone()
+    assert between(start, end, 0.5).tolist() == [2.0, 1.0]
+    assert torch.equal(start, kept[0])
+    assert torch.equal(end, kept[1])
+    assert between(start, end, 0.5).tolist() == [2.0, 1.0]
+
+
 def test_a_path_is_rounded_once():
     # 1 + 2^-24 lies between two float32: the sum of both ends' halves, each rounded first, would be another number.
     start, end = torch.tensor([1.0]), torch.tensor([1.0 + 2**-23])
