@@ -48,7 +48,7 @@ class Folds:
 
     def __init__(self, forwards: "Forwards"):
         self._forwards = forwards
-        self._foldings: dict[tuple[int, str], Folding] = {}
+        self._foldings: dict[tuple[int, str, frozenset[str]], Folding] = {}
         self._checked: dict[_Key, int] = {}  # checks that are still to be made
         self._sizes: set[_Size] = set()  # that were compared
         self._never: dict[_Key | _Size, str] = {}
@@ -112,17 +112,19 @@ class Folds:
 
     def _folded(self, record: Record, variants: "Sequence[Variant]") -> Any:
         forwards, trace, row = self._forwards, record.trace, variants[0].row
-        recipe, key = forwards.recipe(trace, row), (id(trace), row.name)
-        if key not in self._foldings:
-            self._foldings[key] = Folding(trace, recipe.start, forwards.swap.storages(row.tensors))
         values = [variant.values for variant in variants]
+        # A variant may bring more than its row: statistics of the norms that the row feeds.
+        names = frozenset(row.tensors).union(*values)
+        recipe, key = forwards.recipe(trace, row), (id(trace), row.name, names)
+        if key not in self._foldings:
+            self._foldings[key] = Folding(trace, recipe.start, forwards.swap.storages(names))
         return forwards.folded(
             record, recipe, Fold(self._foldings[key], values, _examples(record), forwards.swap.swapped)
         )
 
 
 def _examples(record: Record) -> int:
-    return next((len(tensor) for tensor in record.arguments.tensors() if tensor.dim()), 1)
+    return record.arguments.examples
 
 
 def _parts(output: Any, variants: int) -> list[list[Tensor]]:

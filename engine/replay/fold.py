@@ -21,9 +21,6 @@ from .trace import Call, Trace
 
 Values = Mapping[str, Tensor]
 
-_LOOKS = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default)
-"""Operations that tell the network's code a number: what it does then may be another variant's way."""
-
 
 class UnfoldableError(RuntimeError):
     """Why variants cannot share a run."""
@@ -36,9 +33,11 @@ class Folding:
         """`storages` are the row's, first used at `start`. Raises UnfoldableError."""
         self.trace = trace
         self.calls = _users(trace, start, storages)
-        for operation in trace.operations:
-            if operation.function in _LOOKS and operation.time >= start and not self._within(operation.time):
-                raise UnfoldableError("what the network does depends on numbers that the row can change")
+        # What the network's code does with a number may be another variant's way, here or on another batch.
+        if any(time >= start and not self._within(time) for time in trace.looks):
+            raise UnfoldableError("what the network does depends on numbers that the row can change")
+        if any(time >= start and not self._within(time) for time in trace.pooled):
+            raise UnfoldableError("examples are put together after the row")
 
     def _within(self, time: int) -> bool:
         return any(self.trace.calls[index].enter < time < self.trace.calls[index].exit for index in self.calls)

@@ -31,6 +31,15 @@ class Arguments:
     def tensors(self) -> list[Tensor]:
         return tensors_in((self.args, self.kwargs))
 
+    @property
+    def examples(self) -> int:
+        """How many there are, as far as tensors' first axes say."""
+        return max(1, next((len(tensor) for tensor in self.tensors() if tensor.dim()), 1))
+
+    def first(self, few: int) -> "Arguments":
+        """The first few examples."""
+        return self._with([tensor[:few] if tensor.dim() else tensor for tensor in self.tensors()])
+
     def another(self) -> "Arguments":
         """Other data of the same kind, and less: a quarter of the examples; of a single one, its reflection."""
         few = max(1, max((len(tensor) for tensor in self.tensors() if tensor.dim()), default=1) // 4)

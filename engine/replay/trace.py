@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .looks import noticed, pools, tells
 from .structure import OpaqueError, take_apart, tensors_in
 
 NEVER = 2**62
@@ -84,6 +85,10 @@ class Trace:
     """Storages of the network's parameters and buffers."""
     drawn: str
     """An operation that drew random numbers from a generator of its own; empty if none did."""
+    looks: tuple[int, ...]
+    """When the network's code learnt numbers, or how many there are of some kind."""
+    pooled: tuple[int, ...]
+    """When one number was made of many."""
 
     @property
     def peak(self) -> int:
@@ -119,7 +124,29 @@ class Tracer(TorchDispatchMode):
         self._touched: dict[int, int] = {}
         self._altered: dict[int, None] = {}
         self._untraceable: UntraceableError | None = None
+        self._looks: list[int] = []
+        self._pooled: list[int] = []
+        self._noticing = contextlib.ExitStack()
         self._inputs = tuple(self._storage(tensor, made=True) for tensor in arguments)
+
+    def __enter__(self) -> "Tracer":
+        self._noticing.enter_context(noticed(self._look))
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            super().__exit__(*error)
+        finally:
+            self._noticing.close()
+
+    def _look(self, tensor: Tensor) -> None:
+        """The network's code is handed a tensor's numbers."""
+        self.time += 1
+        storage = self._storage(tensor, made=False)
+        if storage not in self._known:
+            self._touched.setdefault(storage, self.time)
+        self._note((storage,), ())
+        self._looks.append(self.time)
 
     def call(self, module: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Carry out a call of `module`."""
@@ -160,6 +187,8 @@ class Tracer(TorchDispatchMode):
             tuple(self._altered),
             self._weights,
             self._drawn,
+            tuple(self._looks),
+            tuple(self._pooled),
         )
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -167,10 +196,15 @@ class Tracer(TorchDispatchMode):
         self.time += 1
         if kwargs.get("generator") is not None:
             self._drawn = self._drawn or str(func)
-        written = _written(func, args, kwargs)
-        given = [self._storage(tensor, made=func is LITERAL) for tensor in tensors_in((args, kwargs))]
+        written, arguments = _written(func, args, kwargs), tensors_in((args, kwargs))
+        given = [self._storage(tensor, made=func is LITERAL) for tensor in arguments]
         output = func(*args, **kwargs)
-        made = [self._storage(tensor, made=True) for tensor in tensors_in(output)]
+        returned = tensors_in(output)
+        made = [self._storage(tensor, made=True) for tensor in returned]
+        if tells(func, args):
+            self._looks.append(self.time)
+        if pools(arguments, returned):
+            self._pooled.append(self.time)
         alters = tuple(dict.fromkeys(self._storage(tensor, made=False) for tensor in written))
         fresh = tuple(storage for storage in dict.fromkeys(made) if storage not in given)
         for storage in given:

@@ -1,0 +1,60 @@
+"""When a network's own code learns numbers, or how many there are: what it does then may depend on them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import get_ident
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .structure import tensors_in
+
+_UNSEEN = ("tolist", "numpy", "__dlpack__")
+"""Methods that hand a tensor's numbers out without an operation. NumPy's own functions call one of them."""
+
+
+@contextmanager
+def noticed(look: Callable[[Tensor], None]) -> Iterator[None]:
+    """Inside, `look(tensor)` hears of every tensor whose numbers this thread's code is handed without an operation.
+
+    A mode of torch's for functions would hear of it as well, but attention and encoder layers go another way under one.
+    """
+    thread = get_ident()
+    own = {name: vars(Tensor)[name] for name in _UNSEEN if name in vars(Tensor)}
+
+    def watching(name: str) -> Callable[..., Any]:
+        original = getattr(Tensor, name)
+
+        def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+            if get_ident() == thread:
+                look(self)
+            return original(self, *args, **kwargs)
+
+        return method
+
+    try:
+        for name in _UNSEEN:
+            setattr(Tensor, name, watching(name))
+        yield
+    finally:
+        for name in _UNSEEN:
+            if name in own:
+                setattr(Tensor, name, own[name])
+            elif name in vars(Tensor):
+                delattr(Tensor, name)
+
+
+def tells(func: Any, args: Any) -> bool:
+    """Whether an operation tells a number, or by the shape of what it returns how many of them are so or so."""
+    tags = getattr(func, "tags", ())
+    if torch.Tag.dynamic_output_shape in tags:
+        # Of indexing that is so where an index is a mask.
+        masks = (tensor.dtype in (torch.bool, torch.uint8) for tensor in tensors_in(args[1:]))
+        return func is not torch.ops.aten.index.Tensor or any(masks)
+    return torch.Tag.data_dependent_output in tags
+
+
+def pools(given: list[Tensor], returned: list[Tensor]) -> bool:
+    """Whether an operation makes one number of many: of all examples, whoever's they are."""
+    return bool(returned) and not any(t.dim() for t in returned) and any(t.dim() and t.numel() > 1 for t in given)
