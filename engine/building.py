@@ -1,7 +1,8 @@
 """A run's network, built anew from a seed."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -45,12 +46,23 @@ def starting_model(spec: Spec, data: DataSet) -> nn.Module:
 
 def seeded(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
     """What `build` makes with all generators seeded; they are afterwards as they were."""
+    with seeding(seed):
+        return build()
+
+
+@contextmanager
+def seeding(seed: int) -> Iterator[None]:
+    """Inside, all generators go on from `seed`; afterwards they are as they were."""
     states = random.getstate(), np.random.get_state()
+    known = torch.cuda.is_initialized()
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=list(range(torch.cuda.device_count())) if known else []):
             seed_all(seed)
-            return build()
+            yield
     finally:
+        if torch.cuda.is_available() and not known:
+            # Not used until then: its generators would have begun with the seed that the caller gave to all of them.
+            torch.cuda.manual_seed_all(torch.initial_seed())
         random.setstate(states[0])
         np.random.set_state(states[1])
 

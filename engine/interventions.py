@@ -10,7 +10,7 @@ from ..store import NOISE, PATH, REINITIALISE, RERANDOMISE, SHUFFLE, ZERO, Cell,
 from .errors import RestoreError
 from .seeds import derive
 from .sources import Source
-from .state import named_tensors, same_bits
+from .state import named_tensors, same_bits, surely
 from .values import between, noisy, shuffled
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -107,8 +107,12 @@ def applied(model: nn.Module, values: Mapping[str, Tensor]) -> Iterator[None]:
                 tensors[name].copy_(value)
             yield
         finally:
-            for name, value in backup.items():
-                tensors[name].copy_(value)
+            surely(lambda: _put(backup, tensors))
             wrong = [name for name, value in backup.items() if not same_bits(tensors[name], value)]
     if wrong:
         raise RestoreError(f"the trained weights of {', '.join(wrong)} could not be put back after a measurement.")
+
+
+def _put(values: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    for name, value in values.items():
+        tensors[name].copy_(value)

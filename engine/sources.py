@@ -1,13 +1,15 @@
 """Where interventions take a network's values from: a run in a store, or states that the caller has."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from ..store import NotCommittedError, Run, TensorInfo, inert
 from .errors import ModelError
-from .state import describe, named_tensors, to_tensor
+from .state import describe, named_tensors, same_bits, surely, to_tensor
 
 
 class Source(Protocol):
@@ -92,10 +94,31 @@ class StateSource:
         self._check(tensors, "a network that `build` makes")
         return {name: tensors[name].cpu() for name in names}
 
+    @contextmanager
+    def kept(self, model: nn.Module) -> Iterator[None]:
+        """After an error, and an interrupt however it came, `model` has the trained values all the same."""
+        live = named_tensors(model)
+        try:
+            yield
+        except BaseException:
+            surely(lambda: self._put_back(live))
+            raise
+
+    @torch.no_grad()
+    def _put_back(self, live: Mapping[str, Tensor]) -> None:
+        for name, value in self._final.items():
+            if not same_bits(live[name].cpu(), value):
+                live[name].copy_(value)
+
     def _check(self, state: Mapping[str, Tensor], what: str) -> None:
         for name, info in self.infos.items():
             if name not in state:
-                raise ModelError(f"{what} has no tensor '{inert(name)}', which the trained network has.")
+                some = ", ".join(f"'{inert(str(key))}'" for key in list(state)[:3]) or "nothing"
+                raise ModelError(f"{what} has no tensor '{inert(name)}', which the trained network has. It has {some}.")
+            if not isinstance(state[name], Tensor) or state[name].is_meta:
+                raise ModelError(
+                    f"{what}: '{inert(name)}' is a {type(state[name]).__name__}, not a tensor with numbers."
+                )
             shape, dtype = tuple(state[name].shape), str(state[name].dtype).removeprefix("torch.")
             if (shape, dtype) != (info.shape, info.dtype):
                 raise ModelError(

@@ -1,13 +1,14 @@
 """A model's state as named arrays: what goes into the store and comes out of it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..store import TensorInfo, storage_dtype
+from ..store import TensorInfo, inert, storage_dtype
+from .errors import ModelError
 
 
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -20,11 +21,20 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def describe(model: nn.Module) -> list[TensorInfo]:
-    """Every tensor of the state once, under its first name, with its other names as aliases."""
-    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    """Every tensor of the state once, under its first name, with its other names as aliases.
+
+    Raises ModelError where a parameter of the state is not the one that the network computes with.
+    """
+    own = dict(model.named_parameters(remove_duplicate=False))
     first: dict[tuple[object, ...], str] = {}
     aliases: dict[str, list[str]] = {}
     tensors = named_tensors(model)
+    for name, parameter in own.items():
+        if name in tensors and tensors[name].data_ptr() != parameter.data_ptr():
+            raise ModelError(
+                f"'{inert(name)}' of the model's state_dict() is a copy: what is put there does not reach the network. "
+                "Take the hook off it, or the method of its own, that makes copies."
+            )
     for name, tensor in tensors.items():
         # Tied weights are one storage seen in the same way. An empty tensor has no address: it is its own.
         key = (tensor.data_ptr(), tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
@@ -37,7 +47,7 @@ def describe(model: nn.Module) -> list[TensorInfo]:
             name=name,
             dtype=str(tensors[name].dtype).removeprefix("torch."),
             shape=tuple(tensors[name].shape),
-            kind="parameter" if name in parameters else "buffer",
+            kind="parameter" if name in own else "buffer",
             aliases=tuple(others),
         )
         for name, others in aliases.items()
@@ -86,6 +96,15 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
     )
 
 
+def surely(put_back: Callable[[], None]) -> None:
+    """Carry `put_back` out to its end, also where an interrupt comes in the middle of it: that is then raised again."""
+    try:
+        put_back()
+    except BaseException:
+        put_back()
+        raise
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Inside, all modules are in evaluation mode; after it each is in its own again."""
@@ -94,5 +113,9 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for module, mode in modes:
-            module.training = mode
+        surely(lambda: _set_modes(modes))
+
+
+def _set_modes(modes: Iterable[tuple[nn.Module, bool]]) -> None:
+    for module, mode in modes:
+        module.training = mode

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..state import same_bits
+from ..state import same_bits, surely
 
 _PLAIN = (bool, int, float, complex, str, bytes)
 _CLOSED = (Tensor, nn.Module, type, ModuleType, *_PLAIN)
@@ -60,25 +60,39 @@ class Watch:
 
 @contextmanager
 def left_alone(model: nn.Module) -> Iterator[None]:
-    """Afterwards modules hold what they held before, under the same names, and buffers have the values they had.
+    """Afterwards modules hold what they held before, under the same names, in the same memory, also in their lists and
+    dicts, and buffers have the values they had.
 
     A network may keep things when it is run: what it found last, say, or a table that it makes the first time.
     """
     modules = list(dict.fromkeys(model.modules()))
-    holders = [vars(module) for module in modules]
-    holders += [getattr(module, kind) for module in modules for kind in ("_buffers", "_parameters")]
-    before = [(holder, dict(holder)) for holder in holders if isinstance(holder, dict)]
+    attributes = [vars(module) for module in modules]
+    held_in = [value for holder in attributes for value in holder.values() if isinstance(value, dict)]
+    before = [(holder, dict(holder)) for holder in (*attributes, *held_in)]
+    lists = [(one, list(one)) for holder in attributes for one in holder.values() if type(one) is list]
+    places = [(tensor, tensor.data) for tensor in (*model.parameters(), *model.buffers())]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    try:
-        yield
-    finally:
+
+    def restore() -> None:
         for holder, held in before:
             for key in [key for key in holder if key not in held]:
-                del holder[key]
+                holder.pop(key, None)
             for key, value in held.items():
                 if key not in holder or holder[key] is not value:
                     holder[key] = value
+        for one, members in lists:
+            if list(map(id, one)) != list(map(id, members)):
+                one[:] = members
+        # They point there already, but for an interrupt in just the wrong moment.
+        for tensor, own in places:
+            if tensor.data_ptr() != own.data_ptr() or tensor.stride() != own.stride():
+                tensor.data = own
         put_back(buffers)
+
+    try:
+        yield
+    finally:
+        surely(restore)
 
 
 @torch.no_grad()

@@ -11,6 +11,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from ..state import surely
+
 _Place = tuple[object, ...]
 
 
@@ -59,12 +61,14 @@ class Swap:
             placed = self._in_one_memory(placed)
         before = {name: self._tensors[name].data for name in placed}
         try:
-            for name, value in placed.items():
-                self._tensors[name].data = value
+            self._point(placed)
             yield
         finally:
-            for name, own in before.items():
-                self._tensors[name].data = own
+            surely(lambda: self._point(before))
+
+    def _point(self, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            self._tensors[name].data = value
 
     def _in_one_memory(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """As `values`, but tensors that overlap are parts of one copy: a value for one is seen in the others."""
