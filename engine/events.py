@@ -129,7 +129,7 @@ class LayerFellBack:
 
 @dataclass(frozen=True)
 class DataStreamed:
-    """Examples do not fit into memory; `note` says which, and what that means."""
+    """What to know of how examples are kept (they do not fit into memory, say), and of their batches."""
 
     run: str
     note: str

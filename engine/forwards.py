@@ -26,6 +26,7 @@ from .replay.fuse import Fusion
 from .replay.purity import left_alone, put_back
 from .replay.recipe import Recipe
 from .replay.replayer import Arguments, DivergedError, Record, Replayer, UnreplayableError
+from .replay.structure import tensors_in
 from .replay.swap import Swap
 from .replay.trace import Trace
 from .state import evaluating
@@ -86,6 +87,8 @@ class Forwards:
         self._checked: dict[tuple[str, str, int], int] = {}  # by row, kind, trace: checks that are still to be made
         self._starts: dict[tuple[int, str], int] = {}
         self._folds = Folds(self)
+        self.mixes = ""
+        """What to know of a network in which examples are not each for themselves; '' of all others."""
         self._slice: Arguments | None = None
         self._trained: Any = None  # the trained network's output for the slice
         self._layout = ExitStack()
@@ -97,8 +100,6 @@ class Forwards:
             stack.enter_context(left_alone(self.model))
             stack.enter_context(evaluating(self.model))
             self._layout = stack.enter_context(ExitStack())
-            if self.precision.prefers_channels_last(self.model):
-                self._layout.enter_context(_channels_last(self.model))
             if not self._unreplayable:
                 try:
                     stack.enter_context(self._replayer)
@@ -149,6 +150,7 @@ class Forwards:
         # Twice: what a network keeps from its first forward on (tables of positions, say) does not change later.
         self._warm_up(arguments)
         self._slice = arguments
+        self.mixes = self._mixing(arguments)
         if not self._unreplayable:
             try:
                 self._traces.append(self._fused(self._traced(arguments), arguments))
@@ -175,15 +177,46 @@ class Forwards:
 
     def _warm_up(self, arguments: Arguments) -> None:
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        self._trained = self.full(arguments)
+        if self.precision.prefers_channels_last(self.model):
+            self._layout.enter_context(_channels_last(self.model))
+            # A network may have been written for one memory order only: `view` after a convolution is one such case,
+            # and `as_strided` gives other numbers.
+            try:
+                turned = self.full(arguments)
+                if differ(self._trained, turned, self.precision.rounding(self.model)):
+                    self._layout.close()
+                else:
+                    self._trained = turned
+            except Exception as error:
+                self._layout.close()
+                if out_of_memory(error):
+                    raise
+        self._counting = put_back(buffers)
+
+    def _mixing(self, arguments: Arguments) -> str:
+        """Whether the trained network says something else of fewer examples."""
+        few = arguments.first(max(1, arguments.examples // 2))
+        if few.examples == arguments.examples:
+            return ""
         try:
-            self._trained = self.full(arguments)
+            alone = self.full(few)
         except Exception as error:
             if out_of_memory(error):
                 raise
-            # A network may have been written for one memory order only: `view` after a convolution is one such case.
-            self._layout.close()
-            self._trained = self.full(arguments)
-        self._counting = put_back(buffers)
+            return f"the network cannot take {few.examples} examples instead of {arguments.examples}: {error}"
+        ours, theirs = tensors_in(self._trained), tensors_in(alone)
+        pairs = [
+            (one[: few.examples], other)
+            for one, other in zip(ours, theirs, strict=False)
+            if one.dim() and other.dim() and len(one) == arguments.examples and len(other) == few.examples
+        ]
+        if not pairs or not differ([a for a, _ in pairs], [b for _, b in pairs], self.precision.rounding(self.model)):
+            return ""
+        return (
+            "what the network says of an example depends on the others in its batch (or on chance): its errors are "
+            "those in batches of the sizes used here, and other batches would give others"
+        )
 
     def full(self, arguments: Arguments) -> Any:
         """A plain forward."""
@@ -222,7 +255,7 @@ class Forwards:
     @property
     def tried(self) -> int:
         """Examples of a forward that memory has sufficed for."""
-        return max(1, next((len(tensor) for tensor in self.slice.tensors() if tensor.dim()), 1))
+        return self.slice.examples
 
     def _measured_peak(self) -> int:
         """Of a plain forward of the slice, where nothing followed it."""

@@ -163,8 +163,8 @@ class Session:
 
     @property
     def note(self) -> str:
-        """What a user should know of how the examples are kept; '' when they are in memory."""
-        return self._batches.note
+        """What a user should know of how the examples are kept, and of their batches; '' when there is nothing."""
+        return "; ".join(filter(None, [self._batches.note, self.forwards.mixes]))
 
     @property
     def examples(self) -> int:

@@ -193,6 +193,21 @@ def test_a_layout_that_a_network_was_written_for():
     check(Views, batches(3, 8, 8, sizes=(4, 2)))
 
 
+def test_a_layout_that_a_network_counts_on():
+    class Strides(nn.Module):
+        """In another memory order it would not fail, but give other numbers."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4 * 64, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = torch.relu(self.conv(x))
+            return self.head(torch.as_strided(x, (len(x), 256), (256, 1)))
+
+    check(Strides, batches(3, 8, 8, sizes=(4, 2)))
+
+
 def test_inference_mode_inside():
     class Inside(nn.Sequential):
         @torch.inference_mode()
