@@ -9,14 +9,26 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ..store import REINITIALISE, RERANDOMISE, Column, ProbeInfo, did_you_mean
+from ..store import REINITIALISE, RERANDOMISE, Column, ProbeInfo
 from ..store.stopping import Rule
-from .building import seeded
+from .building import seeded, seeding
 from .cells import Cells
-from .device import choose_device
+from .device import out_of_memory
 from .errors import DataError, ModelError, NetworkFailedError, RestoreError, SpecError
 from .examples import order_of
 from .forwards import Forwards, Row
+from .given import (
+    built,
+    check_build,
+    check_hooks,
+    check_lists,
+    check_model,
+    check_numbers,
+    check_patterns,
+    check_words,
+    place_of,
+    states_of,
+)
 from .inputs import Inputs, gather
 from .interventions import Interventions
 from .layers import find_layers
@@ -27,6 +39,7 @@ from .precision import Precision, PrecisionName
 from .renorm import Renormer
 from .replay.purity import left_alone
 from .result import ProbeResult
+from .seeds import derive
 from .sources import StateSource
 from .state import describe, named_tensors, to_array
 from .sweep import CHECKED, Sweep
@@ -88,27 +101,38 @@ def probe(
 
     Raises LyrxError for what does not fit together: SpecError, ModelError, LayerError, DataError, ColumnError.
     """
-    _check_words(granularity=granularity, evaluator=evaluator, precision=precision, norm_statistics=norm_statistics)
-    _check_numbers(draws=(draws, 0), batch_size=(batch_size, 1), memory=(memory, 1), norm_batches=(norm_batches, 1))
+    check_model(model)
+    check_words(
+        _WORDS, granularity=granularity, evaluator=evaluator, precision=precision, norm_statistics=norm_statistics
+    )
+    check_numbers(draws=(draws, 0), batch_size=(batch_size, 1), memory=(memory, 1), norm_batches=(norm_batches, 1))
+    check_lists(layers=layers, joint=joint, **({} if at is None else {"at": at}))
+    check_lists(**{f"joint[{number}]": globs for number, globs in enumerate(joint)})
+    check_patterns(patterns, granularity)
+    check_build(build)
+    check_hooks(loss=loss, correct=correct)
     rule = _rule(tolerance, exact)
-    states = dict(checkpoints or {})
+    states = states_of(checkpoints)
     columns = _columns(at, sorted(states), build is not None, draws)
     home = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
-    place = choose_device(device) if isinstance(device, str) else device or home
+    place = place_of(device, home)
     judged = _judge(loss, correct)
-    with _unchanged(model), left_alone(model), _moved(model, home, place):
+    with seeding(derive(seed, "probe")), _unchanged(model), left_alone(model), _moved(model, home, place):
         inputs = gather(data, place, targets)
         arguments = inputs.between(0, min(2, len(inputs)))[0].copied()
         rows = find_layers(model, describe(model), arguments, granularity, patterns, only=layers, joint=joint)
         info = ProbeInfo(
             granularity, rows.rows, columns, tuple(sorted(states)), "", {"norm_statistics": norm_statistics}
         )
-        source = StateSource(model, states, (lambda drawn: seeded(drawn, build)) if build else None)
+        fresh = (lambda drawn: seeded(drawn, lambda: built(build, model))) if build else None
+        source = StateSource(model, states, fresh)
         ordered = inputs.ordered(order_of(len(inputs), seed))
-        with Forwards(model, Precision(precision, place), replay=evaluator == "replay") as forwards:
+        with source.kept(model), Forwards(model, Precision(precision, place), replay=evaluator == "replay") as forwards:
             forwards.prepare(ordered.between(0, min(CHECKED, len(ordered)))[0])
+            if forwards.mixes:
+                warnings.warn(forwards.mixes, RuntimeWarning, stacklevel=2)
             if correct is None:
-                _check_labels(forwards.full(arguments), inputs.targets)
+                _check_labels(forwards.full(arguments), min(2, len(inputs)), inputs.targets)
             named = [Row(layer.name, layer.tensors) for layer in rows.rows]
             size = BatchSize(batch_size or choose_batch_size(forwards, named, place, memory))
             baseline = measure_baseline(forwards, ordered, size, judged)
@@ -148,22 +172,11 @@ _WORDS = {
 }
 
 
-def _check_words(**given: str) -> None:
-    for name, word in given.items():
-        if word not in _WORDS[name]:
-            allowed = ", ".join(f"'{one}'" for one in _WORDS[name])
-            raise SpecError(f"{name}={word!r} is not possible.{did_you_mean(str(word), _WORDS[name])} Use {allowed}.")
-
-
-def _check_numbers(**given: tuple[int | None, int]) -> None:
-    for name, (number, least) in given.items():
-        if number is not None and number < least:
-            raise SpecError(f"{name}={number} is not possible: it is a whole number from {least} up.")
-
-
-def _check_labels(output: Any, labels: Any) -> None:
+def _check_labels(output: Any, examples: int, labels: Any) -> None:
     """On a GPU a label that is no class would end the process's use of it, so that is seen to first."""
-    classes = logits_of(output).shape[-1]
+    logits = logits_of(output)
+    judge(logits, torch.zeros(examples, dtype=torch.long, device=logits.device))
+    classes = logits.shape[-1]
     if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex() or labels.dim() != 1:
         what = f"{labels.dtype}{list(labels.shape)}" if isinstance(labels, Tensor) else f"a {type(labels).__name__}"
         raise DataError(f"targets are {what}; int64[n], a class for each example, is needed, or `correct` and `loss`.")
@@ -175,7 +188,7 @@ def _check_labels(output: Any, labels: Any) -> None:
 def _rule(tolerance: float, exact: bool) -> Rule:
     try:
         return Rule(tolerance=tolerance, exact=exact)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise SpecError(f"tolerance: {error}.") from None
 
 
@@ -204,13 +217,19 @@ def _judge(loss: Hook | None, correct: Hook | None) -> Judge:
 
     def judged(output: Any, wanted: Any) -> Outcome:
         good = right(output, wanted)
+        if not isinstance(good, Tensor):
+            raise ModelError(f"correct gives a {type(good).__name__}; bool[k], one for each example, is needed.")
         if good.dtype != torch.bool or good.dim() != 1:
             raise ModelError(f"correct gives {good.dtype}{list(good.shape)}; bool[k], one for each example, is needed.")
-        cost = loss(output, wanted).float() if loss else torch.full(good.shape, torch.nan, device=good.device)
+        cost = loss(output, wanted) if loss else torch.full(good.shape, torch.nan, device=good.device)
+        if not isinstance(cost, Tensor):
+            raise ModelError(f"loss gives a {type(cost).__name__}; float[k], one for each example, is needed.")
+        cost = cost.float()
         if cost.shape != good.shape:
             raise ModelError(f"loss gives float{list(cost.shape)} where correct gives bool{list(good.shape)}.")
         return Outcome(good.long(), ~good, cost)
 
+    judged.apart = True  # type: ignore[attr-defined]
     return judged
 
 
@@ -221,7 +240,15 @@ def _renormer(
         return None
     if data is None:
         raise SpecError("norm_statistics='reestimated' needs norm_data, the training data.")
-    training: Inputs = gather(data, device, targets)
+    try:
+        training: Inputs = gather(data, device, targets)
+        forwards.full(training.between(0, min(2, len(training)))[0])
+    except DataError as error:
+        raise DataError(f"norm_data: {error}") from None
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise DataError(f"the network cannot process norm_data: {type(error).__name__}: {error}") from error
     return Renormer(forwards, training.take, batches_for_norms(seed, len(training), count, 128))
 
 
@@ -239,10 +266,11 @@ def _moved(model: nn.Module, home: torch.device, place: torch.device) -> Iterato
 @contextmanager
 def _unchanged(model: nn.Module) -> Iterator[None]:
     """Weights, modes and hooks are afterwards what they were, also after an error. Raises RestoreError."""
-    before = _state(model)
+    before, gradients = _state(model), torch.is_grad_enabled()
     try:
         yield
     finally:
+        torch.set_grad_enabled(gradients)
         after = _state(model)
     changed = [name for name in before if before[name] != after.get(name)] + [n for n in after if n not in before]
     if changed:

@@ -47,6 +47,8 @@ def call_order(model: nn.Module, example: Tensor | Arguments) -> dict[str, int]:
         # On its fast path an encoder layer computes with its modules' weights and calls none of them.
         torch.backends.mha.set_fastpath_enabled(False)
         for name, module in model.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # it takes no hooks: its parts stand in the order in which they are registered
 
             def note(_module: nn.Module, _args: object, name: str = name) -> None:
                 order.setdefault(name, len(order))

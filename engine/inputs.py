@@ -89,11 +89,23 @@ def gather(data: Any, device: torch.device, targets: str = "labels") -> Inputs:
         raise DataError(f"data is a {type(data).__name__}; give (inputs, targets), a DataLoader, or a list of batches.")
     columns: list[list[Tensor]] = []
     build: Callable[[Any], Any] | None = None
+    first: Any = None
     for number, batch in enumerate(batches):
+        called = _called(batch, targets, number)
         try:
-            tensors, build = take_apart(_called(batch, targets, number))
+            tensors, build = take_apart(called)
         except OpaqueError as error:
             raise DataError(f"batch {number} of data holds {error}; tensors are needed.") from None
+        if _lists_values(called[1]):
+            raise DataError(f"batch {number} of data has a list of values as targets; a tensor is needed.")
+        # What is no tensor is the same for every example.
+        others = build([0] * len(tensors))  # type: ignore[list-item]
+        if columns and len(columns) == len(tensors) and others != first:
+            raise DataError(
+                f"batch {number} of data holds other values beside its tensors than the first one; what belongs to "
+                "examples must be a tensor."
+            )
+        first = others
         if columns and len(columns) != len(tensors):
             raise DataError(f"batch {number} of data holds {len(tensors)} tensors, the first one {len(columns)}.")
         columns = columns or [[] for _ in tensors]
@@ -116,6 +128,15 @@ def _joined(parts: list[Tensor]) -> Tensor:
     return torch.cat(parts)
 
 
+def _lists_values(value: Any) -> bool:
+    """Whether there are numbers or texts in a list: which example each belongs to is lost when these are reordered."""
+    if isinstance(value, Mapping):
+        return any(map(_lists_values, value.values()))
+    if not isinstance(value, (tuple, list)):
+        return False
+    return any(isinstance(one, (bool, int, float, str, bytes)) or _lists_values(one) for one in value)
+
+
 def _is_pair(data: Any) -> bool:
     return isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[1], Tensor)
 
@@ -130,7 +151,11 @@ def _called(batch: Any, targets: str, number: int) -> tuple[tuple[tuple[Any, ...
             )
         return ((), {str(key): value for key, value in batch.items() if key != targets}), batch[targets]
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-        raise DataError(f"batch {number} of data is no pair (inputs, targets) and no dict.")
+        raise DataError(
+            f"batch {number} of data is no pair (inputs, targets) and no dict of tensors, but a "
+            f"{type(batch).__name__}. "
+            "If data is one pair, its targets must be a tensor (torch.as_tensor makes one of an array or a list)."
+        )
     inputs, wanted = batch
     if isinstance(inputs, Mapping):
         return ((), {str(key): value for key, value in inputs.items()}), wanted

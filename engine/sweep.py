@@ -335,10 +335,20 @@ class Sweep:
             return None
         repeated = [tensor.repeat(len(variants), *[1] * (tensor.dim() - 1)) for tensor in tensors]
         try:
-            outcome = self._judge(output, build(repeated))
+            if getattr(self._judge, "apart", False):
+                outcome = self._judged_apart(output, targets, len(variants))
+            else:
+                outcome = self._judge(output, build(repeated))
         except Exception:  # one by one it will be seen whose fault that is
             return None
         return outcome if len(outcome.wrong) == len(variants) * examples else None
+
+    def _judged_apart(self, output: Any, targets: Any, variants: int) -> Outcome:
+        """By somebody's function, which may look from one example to the next."""
+        tensors, build = take_apart(output)
+        parts = zip(*(tensor.chunk(variants) for tensor in tensors), strict=True)
+        outcomes = [self._judge(build(part), targets) for part in parts]
+        return Outcome(*map(torch.cat, zip(*((one.prediction, one.wrong, one.loss) for one in outcomes), strict=True)))
 
 
 _COUNTED = 8

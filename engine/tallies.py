@@ -135,10 +135,13 @@ def judge(output: Any, targets: Tensor) -> Outcome:
             f"the network's output has the shape {list(logits.shape)}; one row of scores for each of "
             f"{len(targets)} examples is needed, or `correct` and `loss` functions that know what it means."
         )
-    logits = logits.float()
+    if logits.is_complex():
+        raise ModelError("the network's output is complex: which score is the highest only `correct` can say.")
+    # By the scores as they are: in fewer digits some of them would be equal.
     highest, prediction = logits.max(dim=1)
     prediction = torch.where(highest.isnan(), -1, prediction)
-    loss = functional.cross_entropy(logits, targets, reduction="none")
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    loss = functional.cross_entropy(wide, targets, reduction="none")
     return Outcome(prediction, prediction != targets, loss)
 
 

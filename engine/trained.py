@@ -6,9 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..store import inert
 from .device import out_of_memory
+from .errors import ModelError, NetworkFailedError
 from .forwards import Forwards
 from .memory import BatchSize
+from .replay.replayer import Arguments
 from .sharing import Alone, Sharing, Unit
 from .tallies import Baseline, Batches, Judge, Outcome, judge
 
@@ -46,6 +49,18 @@ def measure_baseline(
     return Baseline(prediction.long(), wrong.bool(), loss / len(batches))
 
 
+def _answer(forwards: Forwards, arguments: Arguments, examples: int) -> Any:
+    """The trained network's output. Raises NetworkFailedError."""
+    try:
+        return forwards.full(arguments)
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise NetworkFailedError(
+            f"the trained network fails on a batch of {examples} examples: {type(error).__name__}: {inert(str(error))}"
+        ) from error
+
+
 def _outcomes(
     forwards: Forwards, batches: Batches, start: int, stop: int, size: BatchSize, judge: Judge
 ) -> Iterator[Outcome]:
@@ -53,7 +68,12 @@ def _outcomes(
         end = min(start + size.now, stop)
         try:
             arguments, targets = batches.between(start, end)
-            outcome = judge(forwards.full(arguments), targets)
+            outcome = judge(_answer(forwards, arguments, end - start), targets)
+            if len(outcome.wrong) != end - start:
+                raise ModelError(
+                    f"{len(outcome.wrong)} answers came of a batch of {end - start} examples; "
+                    "`correct` gives one for each."
+                )
         except Exception as error:
             if not (out_of_memory(error) and size.halve()):
                 raise
