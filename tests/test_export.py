@@ -467,3 +467,32 @@ for form in FORMATS.values():
         subprocess.run([sys.executable, "-c", code, shown.absolute(), tmp_path / seed], env=environment, check=True)
     for name in FORMATS:
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes(), name
+
+
+def test_curves_are_in_a_screenshot_whatever_fonts_there_are():
+    """They are made of braille, which DejaVu Sans Mono, the usual font of one width, does not have."""
+    from lyrx.explorer.core.png import MONO, _font, screen_png
+
+    pytest.importorskip("PIL")
+    from PIL import Image, ImageChops
+
+    if not getattr(_font(MONO, 18.0), "path", None):
+        pytest.skip("no font of one width is installed")
+
+    def drawn(text: str):
+        return Image.open(io.BytesIO(screen_png([[(text, "#ffffff", "#000000", False)]], 1, "#000000"))).convert("L")
+
+    def weight(image) -> int:
+        return sum(value * count for value, count in enumerate(image.histogram()))
+
+    blank, one, all_dots = drawn("\u2800"), drawn("\u2801"), drawn("\u28ff")
+    assert weight(blank) == 0
+    assert 7 < weight(all_dots) / weight(one) < 9, "eight dots are eight times one"
+    x, y = one.getbbox()[:2]
+    assert (x < one.width / 2, y < one.height / 4) == (True, True), "the first dot is at the top left"
+    low = drawn("\u2880").getbbox()
+    assert (low[0] >= one.width / 2, low[1] >= one.height * 3 / 4) == (True, True), "the last one at the bottom right"
+    parts = drawn("\u2801")
+    for bit in range(1, 8):
+        parts = ImageChops.add(parts, drawn(chr(0x2800 + (1 << bit))))
+    assert ImageChops.difference(parts, all_dots).getbbox() is None

@@ -24,6 +24,12 @@ MOST_PIXELS = 40_000_000
 _PLAIN = {"–": "-", "×": "x", "√": "sqrt ", "…": "...", "▸": ">", "○": "o", "▶": ">", "±": "+-", "·": "."}
 """What is written instead where the font at hand lacks a letter."""
 
+_BRAILLE = 0x2800
+_PLACES = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3))
+"""(column, line) of each dot of a braille letter, by the bit of its number."""
+_DOT = 1.3
+"""Half of a dot's width, in pixels."""
+
 
 class NoImagesError(LyrxError, RuntimeError):
     """PNG cannot be written here."""
@@ -89,11 +95,23 @@ def screen_png(lines: Sequence[Sequence[tuple[str, str, str, bool]]], columns: i
             at = (column * width, row * height)
             pen.rectangle((*at, at[0] + wide * width - 1, at[1] + height - 1), back)
             for letter in text:
-                if letter != " ":
+                if _BRAILLE <= ord(letter) < _BRAILLE + 256:
+                    _dots(pen, ord(letter) - _BRAILLE, (column * width, row * height), (width, height), colour)
+                elif letter != " ":
                     place = (column * width, row * height + above)
-                    pen.text(place, letter, colour, strong if bold else font, "ls")
+                    chosen = strong if bold else font
+                    shown = letter if letter.isascii() or _knows(chosen, letter) else _PLAIN.get(letter, "?")[0]
+                    pen.text(place, shown, colour, chosen, "ls")
                 column += cell_len(letter)
     return _encoded(image)
+
+
+def _dots(pen: Any, dots: int, at: tuple[int, int], size: tuple[int, int], colour: str) -> None:
+    """A letter of braille, such as curves are made of: few fonts of one width have them."""
+    for bit, (column, line) in enumerate(_PLACES):
+        if dots >> bit & 1:
+            x, y = at[0] + size[0] * (2 * column + 1) / 4, at[1] + size[1] * (2 * line + 1) / 8
+            pen.ellipse((x - _DOT, y - _DOT, x + _DOT, y + _DOT), colour)
 
 
 def _encoded(image: Any) -> bytes:
