@@ -71,6 +71,11 @@ class Weights:
         """The living process's id."""
         return self._process.pid if self._process and self._process.returncode is None else None
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is being read."""
+        return self._task is not None and not self._task.done()
+
     def look(self, question: Question) -> Answer | None:
         """The answer, or None while it is looked for. Only the question asked last is sure to be answered."""
         if question in self._known:
@@ -80,7 +85,7 @@ class Weights:
             return self._failed[1]
         if question != self._asking and not self._closed:
             self._waiting = question
-            if self._task is None or self._task.done():
+            if not self.busy:
                 self._task = asyncio.create_task(self._ask(), name="weights")
         return None
 

@@ -15,6 +15,7 @@ from lyrx.explorer.screens.runs import RunsScreen
 from lyrx.explorer.screens.start import SpecList, StartScreen
 from lyrx.explorer.screens.training import TrainingScreen
 from lyrx.explorer.widgets.confirm import Confirm
+from lyrx.explorer.widgets.keybar import KeyBar
 from lyrx.explorer.widgets.logview import LogView
 from lyrx.store import Store
 from running import batch, write_spec
@@ -292,8 +293,31 @@ async def test_by_mouse_alone(folder):
         assert isinstance(pilot.app.screen, RunsScreen)
 
 
+async def test_the_keys_at_the_foot_are_those_of_every_other_screen(folder):
+    async with app(Path("lyrx.zarr")).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("n")
+        await settle(pilot)
+        assert pilot.app.screen.query_one(KeyBar)
+        assert "f1 help" in screen_text(pilot)[-1], "letters are typed here"
+        assert "? help" not in screen_text(pilot)[-1]
+        await click_key(pilot, "help")
+        await settle(pilot)
+        assert "next field" in line(pilot, "#help-text")
+        await pilot.press("escape", "escape")
+        await settle(pilot)
+        await pilot.app.push_screen(TrainingScreen("nobody"))
+        await settle(pilot)
+        assert pilot.app.screen.query_one(KeyBar)
+        foot = screen_text(pilot)[-1]
+        assert all(words in foot for words in ("x stop", "heatmap", "esc back", "? help"))
+        await click_key(pilot, "help")
+        await settle(pilot)
+        assert "copy the log" in line(pilot, "#help-text")
+
+
 async def click_key(pilot: Pilot, words: str) -> None:
-    """Click a key's description in the footer."""
+    """Click a key's description in the last line."""
     rows = screen_text(pilot)
     place = rows[-1].index(f" {words}") + 1
     await pilot.click(offset=(place, len(rows) - 1))

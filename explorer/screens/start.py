@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, VerticalScroll
 from textual.suggester import Suggester
-from textual.widgets import Footer, Input, OptionList, Static
+from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from ...store import inert
@@ -20,6 +20,7 @@ from ..checking import SpecChecker
 from ..core.speclist import SpecFile, highlighted, is_path, list_line, matching, split_options
 from ..core.specs import Checked, checked_text
 from ..widgets.confirm import Confirm
+from ..widgets.keybar import KeyBar
 from ..widgets.toned import toned
 from .base import LyrxScreen
 from .training import TrainingScreen
@@ -85,7 +86,7 @@ class StartScreen(LyrxScreen):
     StartScreen SpecList > .option-list--option { padding: 0; }
     StartScreen SpecList > .option-list--option-disabled { color: $lyrx-muted; }
     StartScreen SpecList > .option-list--option-highlighted { background: $panel; color: $foreground; }
-    StartScreen SpecList:focus > .option-list--option-highlighted { background: $lyrx-accent; color: $background; }
+    StartScreen SpecList:focus > .option-list--option-highlighted { background: $foreground 20%; }
     StartScreen.-nothing SpecList { display: none; }
     StartScreen #about { height: 1fr; width: 100%; margin: 1 0 0 0; }
     StartScreen #checked { height: auto; max-height: 60%; }
@@ -147,7 +148,7 @@ class StartScreen(LyrxScreen):
                 with VerticalScroll(id="text-scroll"):
                     yield Static("", id="text")
         yield Static("", id="note")
-        yield Footer(show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         store = inert(str(self.lyrx.store_path))

@@ -9,7 +9,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from ...store import inert
 from .. import trainings, watching
@@ -19,6 +19,7 @@ from ..core.training import Seen, facts, log_title, note, state_line
 from ..tail import News, Pace, Tail, Trouble
 from ..widgets.chart import Chart
 from ..widgets.confirm import Confirm
+from ..widgets.keybar import KeyBar
 from ..widgets.logview import LogView
 from .base import LyrxScreen
 
@@ -60,7 +61,6 @@ class TrainingScreen(LyrxScreen):
         Binding("y", "copy_log", "copy the log", id="training.copy", show=False),
         Binding("u", "copy_command", "copy the command", id="training.copy-command", show=False),
         Binding("R", "read", "read again", id="training.read", show=False),
-        Binding("question_mark", "app.help", "help", id="training.help", key_display="?"),
         Binding("escape,q", "app.back", "back", id="training.back"),
     ]
 
@@ -82,7 +82,7 @@ class TrainingScreen(LyrxScreen):
                 yield LogView(id="log")
             yield Chart(id="curves")
         yield Static("", id="note")
-        yield Footer(show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self._feed = watching.TrainingFeed(self.lyrx.store_path, self.run_name)

@@ -12,8 +12,8 @@ from textual.widget import Widget
 from ..core.keys import fitting
 from .toned import toned
 
-_BACK = (".back", ".quit", ".close")
-"""Ends of the ids of what leaves a screen: always there, at the end, with help and, where there is room, commands."""
+_BACK, _HELP = (".back", ".quit", ".close"), ".help"
+"""Ends of the ids of what leaves a screen, and of help: always there, at the end, and commands where there is room."""
 
 _ROOMY = 60
 """Columns from which on the palette is told too."""
@@ -52,13 +52,16 @@ class KeyBar(Widget):
                 known[name] = (self.app.get_key_display(binding), binding.description, binding.action, node)
         width = self.size.width
         back = next((name for name in known if name.endswith(_BACK)), "")
+        # Where letters are typed into a field, help has another key, of the screen's own.
+        help_, *other_helps = [name for name in known if name.endswith(_HELP)] or [""]
         # The most important one first; shown in another order.
-        names = [name for name in ("app.help", back, "app.palette" if width >= _ROOMY else "") if name in known]
+        names = [name for name in (help_, back, "app.palette" if width >= _ROOMY else "") if name in known]
         pinned = [known.pop(name) for name in names]
-        known.pop("app.palette", None)
+        for name in ("app.palette", *other_helps):
+            known.pop(name, None)
         items = list(known.values())
         shown = fitting([item[:2] for item in items], [item[:2] for item in pinned], width)
-        if len(names) > 1 and names[0] == "app.help" and pinned[1][:2] in shown:
+        if len(names) > 1 and names[0] == help_ and pinned[1][:2] in shown:
             shown.remove(pinned[1][:2])
             shown.insert(shown.index(pinned[0][:2]), pinned[1][:2])
         line, self._places = Text(no_wrap=True), []
