@@ -6,7 +6,6 @@ are measured by a worker process.
 
 import asyncio
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -24,14 +23,12 @@ from textual.filter import Monochrome, NoColor
 from textual.widget import Widget
 from textual.worker import WorkerFailed
 
-from ..store import LyrxError, Store
 from .core.doing import ProbeKey
 from .core.incidents import Incidents
 from .core.picture import Picture
 from .core.runrow import Table
-from .core.tones import tones
 from .core.troubles import Trouble
-from .core.view import HeatView
+from .core.view import HeatView, TableView
 from .frames import ThriftyApp
 from .nocolour import NoColours
 from .screens.base import LyrxScreen
@@ -39,15 +36,14 @@ from .screens.heatmap import HeatmapScreen
 from .screens.measuring import Measuring
 from .screens.runs import RunsScreen
 from .sturdy import make_sturdy
-from .tablefeed import RowCache, TableFeed
-from .themes import OURS, our_themes
+from .tablefeed import TableFeed
+from .themes import OURS, colours_of, our_themes
 from .weights import Weights
 from .widgets.heatmap import Heatmap
 from .widgets.side import CellSide
 
 if TYPE_CHECKING:
     from .config import Config
-    from .core.view import HeatView
     from .remembering import Remembering
 
 POLL_SECONDS = 0.25
@@ -132,8 +128,7 @@ class LyrxApp(ThriftyApp, inherit_bindings=False):
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """The tones as `$lyrx-muted` and so on, for style sheets."""
-        known = tones(self.current_theme.dark)
-        return {f"lyrx-{name}": colour for name, colour in known.items() if " " not in colour}
+        return colours_of(self.current_theme).variables
 
     def on_mount(self) -> None:
         if self.config is not None:
@@ -142,7 +137,7 @@ class LyrxApp(ThriftyApp, inherit_bindings=False):
         if self._open_first is not None:
             self.open_run(self._open_first)
         else:
-            self.push_screen(RunsScreen(self._feed, self._first))
+            self.push_screen(self._table())
         if self.remembering is not None:
             self.set_interval(KEEP_SECONDS, self._keep)
         if not self.is_headless:
@@ -164,6 +159,11 @@ class LyrxApp(ThriftyApp, inherit_bindings=False):
         for problem in reversed(problems):
             where = f"{config.path}, {problem.key}" if problem.key else str(config.path)
             self.incident("a setting is not used", f"{where}: {problem.what}", problem.todo)
+
+    def _table(self) -> RunsScreen:
+        """The table of runs, as it was looked at."""
+        view = self.remembering.table if self.remembering else TableView()
+        return RunsScreen(self._feed, self._first, view)
 
     def open_run(self, name: str) -> None:
         """Show the heatmap of the run called `name`."""
@@ -211,10 +211,11 @@ class LyrxApp(ThriftyApp, inherit_bindings=False):
 
     async def action_back(self) -> None:
         """From a heatmap to the table of runs."""
+        self.look_around()  # while the screen that is left is still there
         if any(isinstance(screen, RunsScreen) for screen in self.screen_stack):
             self.pop_screen()
         else:
-            await self.switch_screen(RunsScreen(self._feed, self._first))
+            await self.switch_screen(self._table())
 
     # What is over every screen
 
@@ -364,7 +365,7 @@ class LyrxApp(ThriftyApp, inherit_bindings=False):
     # How the app is left
 
     def look_around(self) -> None:
-        """Note where one is and how every heatmap is looked at."""
+        """Note where one is, and how the table and every heatmap are looked at."""
         if self.remembering is None or not self._screen_stack:
             return
         open_run = None
@@ -372,6 +373,8 @@ class LyrxApp(ThriftyApp, inherit_bindings=False):
             if isinstance(screen, HeatmapScreen):
                 open_run = screen.run_name
                 self.remembering.keep_view(open_run, screen.view)
+            elif isinstance(screen, RunsScreen):
+                self.remembering.keep_table(screen.view)
         self.remembering.keep_place(run=open_run)
 
     async def _keep(self) -> None:
@@ -390,58 +393,3 @@ class LyrxApp(ThriftyApp, inherit_bindings=False):
         if self.remembering is not None:
             await asyncio.to_thread(self.remembering.write)
         await self.measuring.close()
-
-
-def run_app(store_path: Path, worker: list[str] | None, run: str | None, *, fresh_view: bool = False) -> int:
-    """Open the app on a store and stay until it is left. Returns the exit code.
-
-    With no `run` it opens where one was; with `fresh_view` as if for the first time.
-
-    Raises LyrxError before anything is drawn: no such store, not a store, no such run, LYRX_CONFIG names no settings.
-    """
-    store = Store.open(store_path)
-    name = None if run is None else store.run(run).name
-    feed = TableFeed(store_path, RowCache.of(store_path))
-    found: list[Table] = []
-    # Read while the app is being built: the first frame then shows the runs, and a slow disk delays no frame.
-    reader = threading.Thread(target=_read_first, args=(feed, found), daemon=True)
-    reader.start()
-    from .remembering import Remembering
-    from .settings import settings
-
-    config = settings()
-    remembering = Remembering(store_path, fresh=fresh_view)
-    if name is None:
-        name = _still_there(store, remembering.run)
-    reader.join(0.2)
-    app = LyrxApp(
-        store_path,
-        worker,
-        name,
-        feed=None if reader.is_alive() else feed,
-        first=found[0] if found else None,
-        config=config,
-        remembering=remembering,
-    )
-    app.run()
-    if app.return_code == 128 + signal.SIGHUP:
-        # Nobody can be told anything any more, and trying to would be an error at the very end.
-        for stream in (1, 2):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-    return app.return_code or 0
-
-
-def _still_there(store: Store, run: str | None) -> str | None:
-    try:
-        return None if run is None else store.run(run).name
-    except (LyrxError, OSError):
-        return None  # it is gone, and the table shows what is there
-
-
-def _read_first(feed: TableFeed, found: list[Table]) -> None:
-    try:
-        table = feed.poll(budget=0.15)
-    except (LyrxError, OSError):
-        return  # the app reads again, and says it
-    if table is not None:
-        found.append(table)

@@ -4,20 +4,19 @@ Whatever needs torch is imported inside its command, so that the others start at
 """
 
 import contextlib
-import functools
 import io
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, NoReturn
 
 import typer
 
-from ..store import LyrxError, Probe, Run, Store, inert
+from ..store import LyrxError, Store
+from .clilook import check, keys, list_runs, print_json, show
+from .clitools import StoreOption, command, end_with, leads, store_path
 
 app = typer.Typer(
     help="Which layers of a trained network matter? Put one back, keep the rest, measure the error.",
@@ -27,80 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-DEFAULT_STORE = "lyrx.zarr"
-
-
-class MetricName(StrEnum):
-    """What a heatmap can show."""
-
-    error = "error"
-    loss = "loss"
-    agreement = "agreement"
-    l2 = "l2"
-    linf = "linf"
-    width = "width"
-    verdict = "verdict"
-
-
-StoreOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--store",
-        metavar="STORE",
-        help="The store; default: $LYRX_STORE, then ./lyrx.zarr.",
-        show_default=False,
-    ),
-]
-
 ExactOption = Annotated[bool, typer.Option("--exact", help="Every cell on all examples, not only until it is decided.")]
-
-
-def store_path(given: Path | None) -> Path:
-    """The store that a command works on: `--store`, then LYRX_STORE, then ./lyrx.zarr."""
-    return given or Path(os.environ.get("LYRX_STORE") or DEFAULT_STORE)
-
-
-def _leads() -> bool:
-    """Whether this process speaks for its team: under a launcher only the first one does."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def _complain(message: str, *, alone: bool = False) -> None:
-    if _leads() or alone:
-        print(f"lyrx: {inert(message, keep=chr(10))}", file=sys.stderr)
-
-
-def _command(function: F) -> F:
-    """Turn lyrx's errors into one message and an exit code: 2 bad input, 1 a run failed, 130 interrupted."""
-
-    @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except LyrxError as error:
-            _complain(str(error), alone=getattr(error, "unheard", False))
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            _complain("interrupted. What was finished is kept; the same command goes on from there.")
-            raise typer.Exit(130) from None
-        except BrokenPipeError:
-            # The reader of a pipe has gone (`lyrx show | head`). Nothing is wrong, and nobody to tell.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            if function.__name__ not in ("batch", "probe"):
-                raise typer.Exit(0) from None
-            _complain(
-                "nobody reads the output any more. What was finished is kept; the same command goes on from there."
-            )
-            raise typer.Exit(1) from None
-        except OSError as error:
-            where = f" ({error.filename})" if error.filename else ""
-            said = f"the system refused: {error.strerror or error}{where}. What was finished is kept."
-            _complain(said, alone=getattr(error, "unheard", False))
-            raise typer.Exit(1) from None
-
-    return wrapped  # type: ignore[return-value]
 
 
 def _version(wanted: bool) -> None:
@@ -121,7 +47,7 @@ def _options(
 
 
 @app.command()
-@_command
+@command
 def batch(
     specs: Annotated[
         list[Path], typer.Argument(metavar="SPEC...", help="TOML files, one run each.", show_default=False)
@@ -151,12 +77,12 @@ def batch(
         from ..engine.outlook import outlooks
         from .dryrun import show_outlooks
 
-        _end_with(show_outlooks(outlooks(loaded, path, fresh=fresh), as_json=as_json))
+        end_with(show_outlooks(outlooks(loaded, path, fresh=fresh), as_json=as_json))
         return
 
     from .batchview import batch_view
 
-    with batch_view(path, quiet=not _leads()) as view:
+    with batch_view(path, quiet=not leads()) as view:
         # Only now, since it takes seconds: a wrong spec has been refused without it, and whoever waits sees why.
         from ..engine.batch import run_batch
 
@@ -168,7 +94,7 @@ def _interrupt(*_: object) -> NoReturn:
 
 
 @app.command()
-@_command
+@command
 def probe(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A trained run of the store.", show_default=False)],
     store: StoreOption = None,
@@ -250,103 +176,20 @@ def probe(
     from .batchview import batch_view
     from .progress import Lines
 
-    with contextlib.nullcontext(Lines(sys.stderr)) if as_json else batch_view(path, quiet=not _leads()) as view:
+    with contextlib.nullcontext(Lines(sys.stderr)) if as_json else batch_view(path, quiet=not leads()) as view:
         from ..engine.batch import run_probe
 
         probed = run_probe(path, opened.name, overrides, observer=view)
-    if as_json and _leads():
-        _print_json(opened, probed)
+    if as_json and leads():
+        print_json(opened, probed)
 
 
-@app.command("ls")
-@_command
-def list_runs(
-    store: StoreOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
-) -> None:
-    """List the runs of a store."""
-    from . import listing
-
-    opened = Store.open(store_path(store))
-    rows, errors = listing.rows(opened)
-    print(listing.as_json(rows)) if as_json else listing.show(opened, rows)
-    _end_with(errors)
+app.command("ls")(list_runs)
+app.command()(show)
 
 
 @app.command()
-@_command
-def show(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run of the store.", show_default=False)],
-    store: StoreOption = None,
-    metric: Annotated[MetricName, typer.Option(help="What to show.")] = MetricName.error,
-    probe: Annotated[
-        str | None,
-        typer.Option("--probe", help="A probe's id or granularity; default: the newest.", show_default=False),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write it to a file: .csv, .json, .svg, .png, .txt.",
-            show_default=False,
-        ),
-    ] = None,
-    form: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            help="What the file is: csv, csv-wide, json, svg, png, txt; default: what its suffix says.",
-            show_default=False,
-        ),
-    ] = None,
-) -> None:
-    """Show a run's heatmap as text, or write it to a file."""
-    if output is not None:
-        _export(run, store_path(store), metric.value, probe, output, form or ("json" if as_json else None))
-        return
-    if form is not None:
-        raise LyrxError("--format goes with --output FILE.")
-    opened = Store.open(store_path(store)).run(run)
-    if as_json:
-        _print_json(opened, opened.probe(probe))
-        return
-    from .core.picture import take_picture
-    from .show import print_heatmap
-
-    picture = take_picture(opened, opened.probe(probe))
-    print_heatmap(picture, metric.value)
-    _end_with(picture.problems)
-
-
-def _export(run: str, store: Path, metric: str, probe: str | None, output: Path, name: str | None) -> None:
-    from .core.export import encode, format_of
-    from .core.picture import take_picture
-    from .exporting import checked_path, size_text, write_file
-
-    form, path = format_of(output, name), checked_path(output)
-    opened = Store.open(store).run(run)
-    picture = take_picture(opened, opened.probe(probe))
-    data = encode(picture, metric, form)
-    write_file(path, data)
-    print(f"wrote {inert(str(output))} ({form.title}, {size_text(len(data))})")
-    _end_with(picture.problems)
-
-
-def _print_json(run: Run, probe: Probe) -> None:
-    from .core.picture import take_picture
-    from .jsonout import dumps, picture_json
-
-    picture = take_picture(run, probe)
-    print(dumps(picture_json(picture)))
-    _end_with(picture.problems)
-
-
-@app.command()
-@_command
+@command
 def explore(
     store: Annotated[
         Path | None,
@@ -376,7 +219,7 @@ def explore(
     Store.open(path)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise LyrxError("explore needs a terminal on its input and output. `lyrx show RUN` prints a heatmap anywhere.")
-    from .app import run_app
+    from .launch import run_app
     from .screens.base import SMALLEST
 
     columns, lines = os.get_terminal_size()
@@ -389,53 +232,17 @@ def explore(
     raise typer.Exit(run_app(path, shlex.split(worker) if worker else None, run, fresh_view=fresh_view))
 
 
-@app.command()
-@_command
-def keys() -> None:
-    """List every key of the app by the name that the settings know it by."""
-    from .config import config_path
-    from .keys import key_lines
-
-    print(
-        f"# What `lyrx explore` does by which key. Put the lines that you change into\n# {inert(str(config_path()))}\n"
-    )
-    print("[keys]")
-    for line in key_lines():
-        print(line)
+app.command()(keys)
+app.command()(check)
 
 
 @app.command()
-@_command
-def check(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="The store to verify.", show_default=False)],
-) -> None:
-    """Verify every hash of a store, sweep what killed writers left, and name what is damaged."""
-    from ..store.check import Report, check_store
-    from .listing import show_report
-
-    report = Report()
-    for name in check_store(Store.open(store), report):
-        print(f"checked {inert(name)}", flush=True)
-    show_report(report)
-    if report.damaged:
-        raise typer.Exit(2)
-
-
-@app.command()
-@_command
+@command
 def worker() -> None:
     """Measure cells on request: JSON lines on standard input and output (see lyrx.engine.protocol)."""
     from ..engine.worker import main as serve
 
     raise typer.Exit(serve())
-
-
-def _end_with(problems: Any) -> None:
-    """Name what is damaged; a command that met damage has not succeeded."""
-    for problem in problems:
-        _complain(str(problem))
-    if problems:
-        raise typer.Exit(2)
 
 
 def main() -> None:

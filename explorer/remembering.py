@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from .core.view import HeatView
+from .core.view import HeatView, TableView
 from .viewstate import ViewState
 
 
@@ -37,6 +37,15 @@ class Remembering:
         """The run that was open."""
         run = self._place.get("run")
         return run if isinstance(run, str) else None
+
+    @property
+    def table(self) -> TableView:
+        """How the table of runs was looked at."""
+        return TableView.from_json(self._place.get("table"))
+
+    def keep_table(self, view: TableView) -> None:
+        """Keep how the table of runs is looked at."""
+        self.keep_place(table=view.to_json())
 
     def keep_place(self, **values: Any) -> None:
         """Keep where one is in this store, besides what was kept before."""

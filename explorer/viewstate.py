@@ -1,7 +1,8 @@
-"""How the app was left: where one was, how each heatmap was looked at. In the user's state folder, never in a store.
+"""How the app was left: where one was, how the table of runs and each heatmap were looked at.
 
-One small file for each store, and one for each of its runs, so that several apps never write over what the others
-keep; each is replaced as a whole. What cannot be read is as if it were not there: a view is a comfort.
+It is kept in the user's state folder, never in a store.  One small file for each store, and one for each of its runs,
+so that several apps never write over what the others keep; each is replaced as a whole.  What cannot be read is as if
+it were not there: a view is a comfort.
 """
 
 import contextlib
@@ -53,7 +54,7 @@ class ViewState:
         self._write("run", run, view.to_json())
 
     def place(self) -> dict[str, Any]:
-        """Where one was in this store: `run`, and whatever the screens have kept (`filter`, `sort`)."""
+        """Where one was in this store: the `run` that was open, and how the `table` of runs was looked at."""
         return self._read("store", "") or {}
 
     def keep_place(self, values: Mapping[str, Any]) -> None:

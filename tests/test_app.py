@@ -9,8 +9,8 @@ from statistics import stdev
 import fakes
 import pytest
 from driving import WORKER, app, heatmap, line, screen_of, screen_text, settle
-from lyrx.explorer.app import run_app
 from lyrx.explorer.core import ramp
+from lyrx.explorer.launch import run_app
 from lyrx.explorer.screens.heatmap import HeatmapScreen
 from lyrx.explorer.screens.help import Help
 from lyrx.explorer.screens.runs import RunsScreen

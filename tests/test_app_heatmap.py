@@ -102,3 +102,54 @@ async def test_resizing_keeps_cursor_and_view(shown, size):
         await settle(pilot)
         assert screen_of(pilot).view == before
         assert len([text for text in screen_text(pilot) if "▸" in text]) == 1
+
+
+@pytest.mark.parametrize("size", [(50, 24), (60, 24), (80, 24), (120, 36)], ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_the_row_of_the_whole_network_has_its_name_at_every_width(shown, size: tuple[int, int]):
+    async with app(shown, "fcn-3x256").run_test(size=size) as pilot:
+        await settle(pilot)
+        await pilot.press("G")
+        named = [text.split("▸")[1].split()[:2] for text in screen_text(pilot) if text.lstrip().startswith("▸")]
+        assert len(named) == 1
+        assert named[0] in (["whole", "network"], ["network", named[0][1]]), named
+        assert not any("…ole network" in text for text in screen_text(pilot))
+
+
+ROOMS = [(120, 50), (120, 36), (80, 24), (121, 36), (50, 24), (117, 33), (200, 50), (120, 36), (64, 20), (118, 37)]
+
+
+@pytest.mark.parametrize("run", ["fcn-3x256", "vit-b16"])
+async def test_scrollbars_are_there_where_something_is_cut_and_nowhere_else(shown, run: str):
+    async with app(shown, run).run_test(size=(200, 60)) as pilot:
+        await settle(pilot)
+        for size in ROOMS:
+            await pilot.resize_terminal(*size)
+            await settle(pilot)
+            widget = heatmap(pilot)
+            (width, height), (room_x, room_y) = widget.virtual_size, widget.container_size
+            across, down = widget.show_horizontal_scrollbar, widget.show_vertical_scrollbar
+            assert across == (width > room_x - down), size
+            assert down == (height > room_y - across), size
+
+
+async def test_a_heatmap_that_fills_the_room_beside_a_bar_that_was_needed_has_none(shown):
+    async with app(shown, "fcn-3x256").run_test(size=(120, 50)) as pilot:
+        await settle(pilot)
+        await pilot.resize_terminal(120, 36)
+        await settle(pilot)
+        widget = heatmap(pilot)
+        assert widget.virtual_size == (widget.container_size.width - 1, widget.container_size.height), "this very case"
+        assert not widget.show_vertical_scrollbar
+
+
+@pytest.mark.parametrize("size", [(50, 24), (120, 36), (200, 50)], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("run", ["fcn-3x256", "vit-b16"])
+async def test_resized_it_looks_as_if_it_had_been_opened_so(shown, run: str, size: tuple[int, int]):
+    async with app(shown, run).run_test(size=size) as pilot:
+        await settle(pilot)
+        opened = screen_text(pilot)
+    async with app(shown, run).run_test(size=(90, 30)) as pilot:
+        for through in ((200, 50), (50, 24), size):
+            await pilot.resize_terminal(*through)
+            await settle(pilot)
+        assert screen_text(pilot) == opened

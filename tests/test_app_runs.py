@@ -6,14 +6,15 @@ from pathlib import Path
 
 import fakes
 import pytest
-from driving import app, line, screen_of, screen_text, settle, until
+from driving import NOW, app, line, screen_of, screen_text, settle, until
 from lyrx.explorer.app import LyrxApp
 from lyrx.explorer.core.picture import take_picture
 from lyrx.explorer.core.query import KEYS
 from lyrx.explorer.core.runrow import RunRow, Table
 from lyrx.explorer.core.scene import Scene
 from lyrx.explorer.core.survey import scene, survey
-from lyrx.explorer.core.view import HeatView
+from lyrx.explorer.core.view import HeatView, TableView
+from lyrx.explorer.remembering import Remembering
 from lyrx.explorer.screens.runs import FilterInput, RunsScreen
 from lyrx.explorer.widgets.heatmap import Heatmap
 from lyrx.explorer.widgets.runtable import RunTable
@@ -283,6 +284,119 @@ async def test_it_looks_by_itself(own):
         await until(pilot, lambda: table(pilot).row_count == 5)
         fakes.training_run(Store.open(own), "new")
         await until(pilot, lambda: table(pilot).row_count == 6)
+
+
+def remembering(store: Path, folder: Path, **options: bool) -> LyrxApp:
+    """The app as a person opens it who was there before."""
+    made = LyrxApp(store, warm_up=False, poll_seconds=3600, remembering=Remembering(store, folder, **options))
+    made.clock = lambda: NOW
+    return made
+
+
+async def test_filter_sort_and_cursor_are_there_when_it_is_opened_again(shown, tmp_path):
+    first = remembering(shown, tmp_path)
+    async with first.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert runs(pilot).view == TableView(run=NEWEST_FIRST[0])
+        await pilot.press("slash", *"fcn error<50%", "enter")
+        runs(pilot).sort_by("error", descending=True)
+        before = names(pilot)
+        assert 1 < len(before) < 5
+        await pilot.press("G")
+        chosen = runs(pilot).chosen.name
+        first.exit(0)
+    async with remembering(shown, tmp_path).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert names(pilot) == before
+        assert runs(pilot).view == TableView("fcn error<50%", "error", True, chosen)
+        assert runs(pilot).chosen.name == chosen
+        assert table(pilot).has_focus
+        text = "\n".join(screen_text(pilot))
+        assert "/ fcn error<50%" in text, "why some runs are missing is in sight"
+        await pilot.press("escape")
+        assert names(pilot) == [row.name for row in runs(pilot)._sorted]
+        assert len(names(pilot)) == 5
+    async with remembering(shown, tmp_path, fresh=True).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert names(pilot) == NEWEST_FIRST
+        assert runs(pilot).view == TableView(run=NEWEST_FIRST[0])
+
+
+async def test_back_from_a_heatmap_the_table_is_as_it_was(shown, tmp_path):
+    memory = Remembering(shown, tmp_path)
+    memory.keep_table(TableView("fcn", "run", True, "fcn-3x256"))
+    memory.keep_place(run="vit-b16")
+    memory.write()
+    made = LyrxApp(shown, None, "vit-b16", warm_up=False, poll_seconds=3600, remembering=Remembering(shown, tmp_path))
+    async with made.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        made.look_around()
+        assert made.remembering.table.filter == "fcn", "it was not seen, and is kept"
+        await pilot.press("q")
+        await settle(pilot)
+        assert runs(pilot).view == TableView("fcn", "run", True, "fcn-3x256")
+        assert runs(pilot).chosen.name == "fcn-3x256"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"{", b'{"version": 1, "kept": {"table": 3}}', b"\xff\xfe", b"[" * 30_000, None],
+    ids=["empty", "cut", "another", "no-text", "deep", "wrong-values"],
+)
+async def test_a_damaged_state_file_does_not_matter(shown, tmp_path, raw: bytes | None):
+    memory = Remembering(shown, tmp_path)
+    memory.keep_place(table={"filter": ["x"], "sort": "nothing", "descending": 1, "run": {}})
+    memory.write()
+    if raw is not None:
+        [path] = tmp_path.iterdir()
+        path.write_bytes(raw)
+    async with remembering(shown, tmp_path).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert names(pilot) == NEWEST_FIRST
+        await pilot.press("slash", *"vit", "enter")
+        assert names(pilot) == ["vit-b16"]
+        pilot.app.exit(0)
+    assert Remembering(shown, tmp_path).table.filter == "vit"
+
+
+def silent() -> Still:
+    """A feed that has told its table."""
+    feed = Still([])
+    feed.poll()
+    return feed
+
+
+@pytest.mark.parametrize(("keys", "name"), [((), "run-4"), (("j", "k"), "run-0")], ids=["waits", "moved"])
+async def test_the_cursor_goes_to_its_run_when_that_has_been_read_unless_it_is_moved(shown, keys, name: str):
+    rows = tuple(replace(row, created=fakes.START - number) for number, row in enumerate(thousand()[:6]))
+    screen = RunsScreen(silent(), view=TableView(run="run-4"))  # type: ignore[arg-type]
+    async with app(shown).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.app.push_screen(screen)
+        screen._show(Table(rows[:3], unread=3))
+        await pilot.pause()
+        assert runs(pilot).chosen.name == "run-0"
+        assert runs(pilot).view.run == "run-4", "left now, it is still the one"
+        await pilot.press(*keys)
+        screen._show(Table(rows))
+        await pilot.pause()
+        assert runs(pilot).chosen.name == name
+        screen._show(Table(rows[::-1]))
+        await pilot.pause()
+        assert runs(pilot).view.run == name
+
+
+async def test_a_run_that_is_gone_is_not_waited_for(shown):
+    screen = RunsScreen(silent(), view=TableView(run="run-9"))  # type: ignore[arg-type]
+    async with app(shown).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.app.push_screen(screen)
+        screen._show(Table(tuple(thousand()[:6])))
+        await pilot.pause()
+        before = runs(pilot).chosen.name
+        screen._show(Table(tuple(thousand()[:10])))
+        await pilot.pause()
+        assert runs(pilot).chosen.name == before != "run-9"
 
 
 def thousand() -> list[RunRow]:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from lyrx.explorer import viewstate
-from lyrx.explorer.core.view import HeatView
+from lyrx.explorer.core.view import HeatView, TableView
 from lyrx.explorer.remembering import Remembering
 from lyrx.explorer.viewstate import ViewState
 
@@ -111,3 +111,35 @@ def test_only_what_changed_is_written(tmp_path):
     assert not again.changed
     fresh = Remembering(tmp_path / "a.zarr", folder, fresh=True)
     assert (fresh.run, fresh.theme, fresh.view("one")) == (None, None, None)
+
+
+def test_how_the_table_was_looked_at_comes_back_beside_where_one_was(tmp_path):
+    memory = Remembering(tmp_path / "a.zarr", tmp_path / "state")
+    assert memory.table == TableView()
+    view = TableView("resnet error<5%", "error", True, "one")
+    memory.keep_table(view)
+    memory.keep_place(run="one")
+    memory.write()
+    again = Remembering(tmp_path / "a.zarr", tmp_path / "state")
+    assert (again.table, again.run) == (view, "one")
+    again.keep_table(view)
+    assert not again.changed
+    assert Remembering(tmp_path / "b.zarr", tmp_path / "state").table == TableView(), "of another store"
+    assert Remembering(tmp_path / "a.zarr", tmp_path / "state", fresh=True).table == TableView()
+
+
+@pytest.mark.parametrize(
+    ("kept", "understood"),
+    [
+        (None, TableView()),
+        ([1, 2], TableView()),
+        ({}, TableView()),
+        ({"filter": 3, "sort": "colour", "descending": "yes", "run": 7}, TableView()),
+        ({"filter": "\x1b[31mred", "sort": "error"}, TableView(sort="error")),
+        ({"filter": "a" * 5_000, "run": "one"}, TableView(run="one")),
+        ({"filter": "(((", "descending": True}, TableView("(((", descending=True)),
+        ({"sort": ["error"]}, TableView()),
+    ],
+)
+def test_a_look_at_the_table_is_understood_as_far_as_it_can_be(kept: object, understood: TableView):
+    assert TableView.from_json(kept) == understood

@@ -1,8 +1,13 @@
-"""How a person looks at a heatmap: what is shown, folded, marked, and where the cursor stands. Plain values."""
+"""How a person looks at a heatmap and at the table of runs: what is shown, in which order, and where the cursor stands.
+
+Plain values.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
+
+from .query import KEYS
 
 Order = Literal["depth", "criticality"]
 
@@ -59,3 +64,39 @@ class HeatView:
         if kept.get("order") not in get_args(Order):
             kept.pop("order", None)
         return cls(**kept)
+
+
+_LONGEST_FILTER = 1_000
+"""Characters. A longer one was not typed."""
+
+
+@dataclass(frozen=True)
+class TableView:
+    """One look at the runs of a store."""
+
+    filter: str = ""
+    """What was typed after `/`."""
+    sort: str = "age"
+    """The column sorted by, one of `core.query.KEYS`."""
+    descending: bool = False
+    run: str | None = None
+    """The run under the cursor."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, to be kept in a file."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_json(cls, value: object) -> "TableView":
+        """What :meth:`to_json` made, as far as it can be understood."""
+        if not isinstance(value, Mapping):
+            return cls()
+        text, sort, descending, run = (value.get(field.name) for field in fields(cls))
+        if not isinstance(text, str) or not text.isprintable() or len(text) > _LONGEST_FILTER:
+            text = cls.filter
+        return cls(
+            text,
+            sort if isinstance(sort, str) and sort in KEYS else cls.sort,
+            descending is True,
+            run if isinstance(run, str) else None,
+        )

@@ -1,40 +1,30 @@
-"""The table of runs: find one, glance at it, mark several, open it."""
+"""The table of runs: find one, mark several, open it."""
 
 import time
 from collections.abc import Callable
 from typing import ClassVar
 
 from rich.text import Text
-from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal
 from textual.widgets import Input, Static
 
-from ...store import LyrxError, inert
-from ..core.plots import training_plot
+from ...store import inert
 from ..core.query import KEYS, Query, ordered, parse
-from ..core.runcolumns import COLUMNS, facts
+from ..core.runcolumns import COLUMNS
 from ..core.runrow import RunRow, Table
-from ..core.survey import scene, survey
-from ..core.view import HeatView
-from ..feed import RunFeed, Update
+from ..core.view import TableView
 from ..runsout import RUN_FORMATS, runs_file
 from ..tablefeed import TableFeed
 from ..tail import News, Tail, Trouble
-from ..widgets.chart import Chart
-from ..widgets.heatmap import Heatmap
 from ..widgets.keybar import KeyBar
 from ..widgets.runtable import RunTable
 from .export import Offer
-from .table_take import TakeTable
+from .runs_glance import GlanceBeside
 
 _BUDGET = 0.08
 """Seconds that one look at the table may take before it shows what it has found."""
-_BESIDE, _BELOW = 120, 18
-"""Columns from which the glance stands beside the table; lines from which it stands below it."""
-_GLANCES = 16
-"""Runs whose glance is remembered."""
 
 
 class FilterInput(Input):
@@ -47,7 +37,7 @@ class FilterInput(Input):
     ]
 
 
-class RunsScreen(TakeTable):
+class RunsScreen(GlanceBeside):
     """All runs of the store."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -71,20 +61,8 @@ class RunsScreen(TakeTable):
         #run-empty { height: 1fr; padding: 1 1; display: none; }
         &.-none #run-empty { display: block; }
         &.-none RunTable, &.-none #run-glance { display: none; }
-        #run-glance { height: 50%; padding: 1 1 0 1; layout: vertical; }
-        #run-facts { height: auto; max-height: 3; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
-        #run-pictures { height: 1fr; layout: horizontal; }
-        #run-pictures Heatmap { width: 1fr; height: 100%; }
-        #run-pictures Chart { width: 30; height: 100%; max-height: 12; padding: 0 0 0 2; }
-        &.-narrow-glance #run-pictures Chart { display: none; }
-        &.-no-glance #run-glance { display: none; }
         &.-beside #run-body { layout: horizontal; }
         &.-beside #run-list { height: 100%; width: 1fr; }
-        &.-beside #run-glance { height: 100%; width: 50; }
-        &.-beside #run-facts { max-height: 6; text-wrap: wrap; height: auto; }
-        &.-beside #run-pictures { layout: vertical; padding: 1 0 0 0; }
-        &.-beside #run-pictures Heatmap { width: 100%; height: 1fr; }
-        &.-beside #run-pictures Chart { width: 100%; height: 35%; max-height: 14; padding: 1 0 0 1; display: block; }
         #run-filter { height: 1; padding: 0 1; display: none; background: $surface; }
         &.-filtering #run-filter { display: block; }
         #run-slash { width: 2; color: $lyrx-accent; text-style: bold; }
@@ -92,20 +70,19 @@ class RunsScreen(TakeTable):
     }
     """
 
-    def __init__(self, feed: TableFeed, first: Table | None = None):
+    def __init__(self, feed: TableFeed, first: Table | None = None, view: TableView | None = None):
         super().__init__()
         self._told = Text()
         self._feed, self._first = feed, first
+        self._view = view or TableView()
+        """How it was looked at last, here or before."""
         self.table: Table | None = None
-        self.query_text: Query = parse("")
+        self.query_text: Query = parse(self._view.filter)
         """What is filtered by."""
-        self.sort, self.descending = "age", False
+        self.sort, self.descending = self._view.sort, self._view.descending
         """The column sorted by, and whether the other way round."""
         self._sorted: list[RunRow] = []
         self._tail: Tail[Table] | None = None
-        self._glance: Tail[Update] | None = None
-        self._feeds: dict[str, RunFeed] = {}
-        self._updates: dict[str, Update] = {}
         self._trouble = ""
 
     @property
@@ -119,11 +96,7 @@ class RunsScreen(TakeTable):
             with Container(id="run-list"):
                 yield RunTable(id="run-table", clock=self.clock)
                 yield Static("", id="run-empty")
-            with Container(id="run-glance"):
-                yield Static("", id="run-facts")
-                with Container(id="run-pictures"):
-                    yield Heatmap(id="glance", interactive=False)
-                    yield Chart(id="glance-training")
+            yield from self.glance()
         with Horizontal(id="run-filter"):
             yield Static("/", id="run-slash")
             yield FilterInput(id="run-query", placeholder="a name, model or data · error<5% · state:running · age<2d")
@@ -135,11 +108,13 @@ class RunsScreen(TakeTable):
             self, self._poll, self._take, self._lost, pace=self.pace, more=lambda: bool(self._feed.unread),
             active=lambda: self.is_current,
         )  # fmt: skip
-        self._glance = Tail(
-            self, self._poll_glance, self._take_glance, lambda trouble: None, note=self._chosen_name, pace=self.pace,
-            active=lambda: self.is_current and self.chosen is not None,
-        )  # fmt: skip
-        self.query_one(RunTable).focus()
+        table = self.query_one(RunTable)
+        table.focus()
+        table.wanted = self._view.run
+        if self.query_text.text:
+            self.add_class("-filtering")
+            with self.prevent(Input.Changed):  # it is filtered by this already
+                self.query_one(FilterInput).value = self.query_text.text
         self._head()
         if self._first is not None:
             self._show(self._first)
@@ -148,7 +123,6 @@ class RunsScreen(TakeTable):
     def on_screen_resume(self) -> None:
         if self._tail is not None:
             self.read()
-            self._kick_glance()
 
     # Following the store
 
@@ -175,9 +149,20 @@ class RunsScreen(TakeTable):
     def _show(self, found: Table) -> None:
         self.table = found
         self._order()
-        self.query_one(RunTable).measure(found.rows)
+        table = self.query_one(RunTable)
+        table.measure(found.rows)
         self._arrange()
+        if not found.unread:
+            table.wanted = None  # what has not come by now is gone, or filtered out
         self._say()
+
+    @property
+    def view(self) -> TableView:
+        """How the runs are looked at."""
+        for table in self.query(RunTable):  # none before there is a table, and when the app ends
+            run = table.wanted or (table.chosen.name if table.chosen else None)
+            self._view = TableView(self.query_text.text, self.sort, self.descending, run)
+        return self._view
 
     def _order(self) -> None:
         rows = self.table.rows if self.table else ()
@@ -342,70 +327,6 @@ class RunsScreen(TakeTable):
         store, names = self.lyrx.store_path, [row.name for row in self.table.rows] if self.table else []
         return "runs", [Offer("table of runs", "runs", RUN_FORMATS, lambda form: runs_file(store, names, form))]
 
-
     def on_run_table_moved(self) -> None:
         self._told = Text()
-        self._facts()
-        known = self._updates.get(self._chosen_name() or "")
-        if known is not None:
-            self._draw_glance(known)
-        self._kick_glance()
-
-    # The glance
-
-    def on_resize(self, event: events.Resize) -> None:
-        super().on_resize(event)
-        width, height = event.size
-        beside = width >= _BESIDE
-        self.set_class(beside, "-beside")
-        self.set_class(not beside and height < _BELOW, "-no-glance")
-        self.set_class(not beside and width < 76, "-narrow-glance")
-        self.query_one("#run-glance").styles.width = min(74, 50 + (width - _BESIDE) * 3 // 10) if beside else None
-        if (known := self._updates.get(self._chosen_name() or "")) is not None:
-            self._draw_glance(known)
-        self.call_after_refresh(self._facts)
-
-    def _chosen_name(self) -> str | None:
-        return None if self.chosen is None else self.chosen.name
-
-    def _facts(self) -> None:
-        if self.chosen is not None:
-            told = facts(self.chosen, self.clock())
-            text = Text("\n" if self.has_class("-beside") else "  ").join(told)
-            self.put("#run-facts", text)
-
-    def _kick_glance(self) -> None:
-        if self._glance is not None and not self.has_class("-no-glance"):
-            self._glance.kick()
-
-    def _poll_glance(self, force: bool) -> Update | None:
-        # The run of this moment: what is asked for while one is read is read next.
-        name = self._chosen_name()
-        if name is None:
-            return None
-        feed = self._feeds.get(name)
-        if feed is None:
-            while len(self._feeds) >= _GLANCES:
-                self._feeds.pop(next(iter(self._feeds)), None)
-            feed = self._feeds[name] = RunFeed(self.lyrx.store_path, name)
-        try:
-            return feed.poll()
-        except (LyrxError, OSError):
-            self._feeds.pop(name, None)  # the table says what is wrong with it, or will lack it in a moment
-            return None
-
-    def _take_glance(self, news: News[Update]) -> None:
-        update, name = news.update, self._chosen_name()
-        if update is not None:
-            self._updates[update.picture.run.name] = update
-            for old in self._updates.keys() - self._feeds.keys():
-                del self._updates[old]
-            if update.picture.run.name == name:
-                self._draw_glance(update)
-        if news.noted != name:
-            self._kick_glance()
-
-    def _draw_glance(self, update: Update) -> None:
-        view = HeatView(digits=False)  # a glance shows where, not how much
-        self.query_one("#glance", Heatmap).show(scene(survey(update.picture, view.metric), view))
-        self.query_one("#glance-training", Chart).show(training_plot(update.picture))
+        self.glance_elsewhere()

@@ -17,7 +17,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from ..core.plot import Colour, Plot, Series
-from ..core.tones import tones
+from ..themes import colours_of
 from .toned import toned
 
 LEAST = (12, 4)
@@ -53,14 +53,14 @@ class Chart(Widget):
 
     def render(self) -> Content:
         ready = "plotext" in sys.modules
-        key = (self.plot, self.size, ready, self.app.current_theme.dark)
+        key = (self.plot, self.size, ready, self.app.theme)
         if self._drawn is None or self._drawn[0] != key:
             self._drawn = (key, toned(self._draw(ready), self.app))
         return self._drawn[1]
 
     def _draw(self, ready: bool) -> Text:
         width, height = self.size
-        plot, known = self.plot, tones(self.app.current_theme.dark)
+        plot, known = self.plot, colours_of(self.app.current_theme).tones
         head = Text(no_wrap=True, overflow="ellipsis")
         head.append(plot.title, "bold")
         for series in plot.series:

@@ -13,14 +13,14 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from ...store import REINITIALISE
 from ..core.grid import HEAD, Grid
 from ..core.marks import Place
 from ..core.scene import Row, Scene
-from ..core.tones import tones
+from ..themes import colours_of
+from .lines import LineView
 from .painter import Painter, tone_styles
 
 Position = tuple[int | None, int]
@@ -36,7 +36,7 @@ def colour_system(app: App[object]) -> str | None:
     return "truecolor" if app.is_headless else app.console.color_system or "truecolor"
 
 
-class Heatmap(ScrollView, can_focus=True, inherit_bindings=False):
+class Heatmap(LineView, can_focus=True, inherit_bindings=False):
     """Shows a :class:`..core.scene.Scene` with a cursor.
 
     Give it scenes by :meth:`show`; where it can, it draws only what differs from the one before.  `cursor` is (row,
@@ -176,7 +176,7 @@ class Heatmap(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _new_painter(self, scene: Scene, grid: Grid) -> Painter:
         system = colour_system(self.app)
-        styles = tone_styles(tones(self.app.current_theme.dark), system is not None)
+        styles = tone_styles(colours_of(self.app.current_theme).tones, system is not None)
         return Painter(scene, grid, self.viewport.width, system, styles)
 
     def on_resize(self, event: events.Resize) -> None:

@@ -8,15 +8,15 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from ..core.logtext import layout, styled
-from ..core.tones import tones
+from ..themes import colours_of
+from .lines import LineView
 from .toned import named
 
 
-class LogView(ScrollView, can_focus=True):
+class LogView(LineView, can_focus=True):
     """Lines of text, which are data."""
 
     DEFAULT_CSS = """
@@ -83,7 +83,7 @@ class LogView(ScrollView, can_focus=True):
             return Strip.blank(width, base)
         line, piece = self._laid[number]
         text = styled(self.lines[line], piece)
-        known = tones(self.app.current_theme.dark)
+        known = colours_of(self.app.current_theme).tones
         segments = []
         plain = named(str(text.style), known).rich_style if text.style else None
         stamp = text.spans[0].end if text.spans else 0

@@ -8,18 +8,18 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from ..core.model import TreeRow, parent_of
 from ..core.modeltext import Columns, Ground, fit, heads, tree_line
-from ..core.tones import tones
+from ..themes import colours_of
+from .lines import LineView
 
 _HEAD = 1
 """Lines of column heads, which stay where they are."""
 
 
-class ModelTree(ScrollView, can_focus=True, inherit_bindings=False):
+class ModelTree(LineView, can_focus=True, inherit_bindings=False):
     """The lines of a tree. Posts Moved, Fold when a module is to be folded or unfolded, and Chosen on enter."""
 
     DEFAULT_CSS = """
@@ -99,7 +99,7 @@ class ModelTree(ScrollView, can_focus=True, inherit_bindings=False):
             text = tree_line(self.rows[index], self._columns, self.ground)
         else:
             return Strip.blank(width, self.rich_style)
-        known = tones(self.app.current_theme.dark)
+        known = colours_of(self.app.current_theme).tones
         for number, span in enumerate(text.spans):
             if isinstance(span.style, str):
                 words = " ".join(known.get(word, word) for word in span.style.split())
@@ -114,10 +114,8 @@ class ModelTree(ScrollView, can_focus=True, inherit_bindings=False):
         return strip.apply_style(under)
 
     def _cursor_colour(self):
-        name = "#3a3a3a" if self.app.current_theme.dark else "#d0d0d0"
-        if not self.has_focus:
-            name = "#262626" if self.app.current_theme.dark else "#e4e4e4"
-        return Style.parse(f"on {name}").bgcolor
+        focused, blurred = colours_of(self.app.current_theme).lines
+        return Style.parse(f"on {focused if self.has_focus else blurred}").bgcolor
 
     def on_focus(self) -> None:
         self.refresh()

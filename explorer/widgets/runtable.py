@@ -15,18 +15,18 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from ..core.runcolumns import CURSOR, GUTTER, MARKED, Shown, column_at, fit, head, line, natural
 from ..core.runrow import RunRow, kind_of, span
-from ..core.tones import tones
+from ..themes import colours_of
+from .lines import LineView
 
 HEAD = 1
 """Lines of the head."""
 
 
-class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
+class RunTable(LineView, can_focus=True, inherit_bindings=False):
     """Runs, one a line. Posts Moved when the cursor is on another run, Chosen, Sorted and Marked."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -70,6 +70,8 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         self.rows: Sequence[RunRow] = ()
         self.marks: set[str] = set()
         """Names of the marked runs, those that are not shown included."""
+        self.wanted: str | None = None
+        """The run that the cursor goes to as soon as it is shown, unless it is moved before."""
         self.shown: tuple[Shown, ...] = ()
         """The columns as they are laid out."""
         self._clock = clock
@@ -78,7 +80,8 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._row = 0
         self._drawn: dict[int, tuple[Any, Strip]] = {}
         """By line: what it shows, and the strip that shows it."""
-        self._styles: tuple[bool, dict[str, Style]] | None = None
+        self._styles: tuple[str, dict[str, Style]] | None = None
+        """The theme's name, and what its words of style look like."""
 
     # What is shown
 
@@ -91,9 +94,12 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         """Show these runs in this order; the cursor stays on its run, else about where it is."""
         before = self.chosen
         self.rows, self._sort, self._reverse = rows, sort, reverse
-        if before is not None and not (self._row < len(rows) and rows[self._row].name == before.name):
-            there = next((place for place, row in enumerate(rows) if row.name == before.name), None)
-            self._row = self._row if there is None else there
+        there = self._place_of(self.wanted)
+        if there is not None:
+            self.wanted = None
+        elif before is not None and not (self._row < len(rows) and rows[self._row].name == before.name):
+            there = self._place_of(before.name)
+        self._row = self._row if there is None else there
         self._row = max(0, min(self._row, len(rows) - 1))
         size = Size(0, HEAD + len(rows))
         if self.virtual_size != size:
@@ -149,8 +155,12 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         """The run under the cursor."""
         return self.rows[self._row] if self._row < len(self.rows) else None
 
+    def _place_of(self, name: str | None) -> int | None:
+        return next((place for place, row in enumerate(self.rows) if row.name == name), None)
+
     def move_to(self, row: int) -> None:
         """Put the cursor on the line `row`, or as near as there is one."""
+        self.wanted = None
         row = max(0, min(row, len(self.rows) - 1))
         if row != self._row:
             self._row = row
@@ -160,9 +170,8 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def choose_name(self, name: str) -> None:
         """Put the cursor on the run called `name`, if it is shown."""
-        for place, row in enumerate(self.rows):
-            if row.name == name:
-                self.move_to(place)
+        if (place := self._place_of(name)) is not None:
+            self.move_to(place)
 
     def action_move(self, step: int) -> None:
         self.move_to(self._row + step)
@@ -251,10 +260,10 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _segments(self, text: Text) -> list[Segment]:
         """A text whose spans follow each other, in the colours of the theme."""
-        dark = self.app.current_theme.dark
-        if self._styles is None or self._styles[0] != dark:
-            self._styles = (dark, {"": Style.null()})
-        known, styles = tones(dark), self._styles[1]
+        theme = self.app.current_theme
+        if self._styles is None or self._styles[0] != theme.name:
+            self._styles = (theme.name, {"": Style.null()})
+        known, styles = colours_of(theme).tones, self._styles[1]
         segments, end = [], 0
         for span_ in text.spans:
             words = str(span_.style)

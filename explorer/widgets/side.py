@@ -83,7 +83,7 @@ class CellSide(Container):
         layout = side_layout(width, height, count, figure=bool(self.figure))
         self._arrange(layout)
         shown = text(layout.text_width, layout.text_height)
-        said = (shown, [str(span.style) for span in shown.spans], self.app.current_theme.dark)
+        said = (shown, [str(span.style) for span in shown.spans], self.app.theme)
         if said != self._said:
             self._said = said
             self.query_one("#cell", Static).update(toned(shown, self.app))

@@ -5,14 +5,14 @@ from textual.app import App
 from textual.content import Content, Span
 from textual.style import Style
 
-from ..core.tones import tones
+from ..themes import colours_of
 
 
 def toned(text: Text | str, app: App[object]) -> Content:
     """`text` as Textual draws it: words of :mod:`..core.tones` become colours. It is text, never markup."""
     if isinstance(text, str):
         return Content(text)
-    known = tones(app.current_theme.dark)
+    known = colours_of(app.current_theme).tones
     spans = [
         Span(
             span.start,
