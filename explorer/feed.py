@@ -41,12 +41,16 @@ class RunFeed:
         self._companions: list[Probe] = []
         self._stamp: tuple[Hashable, ...] | None = None
         self._last: Update | None = None
+        self._asked: list[str | None] = []
 
     def poll(self, *, force: bool = False) -> Update | None:
         """What is committed now, or None if that is what the last call said.
 
         Raises GoneError when run or store were removed, other LyrxErrors when they cannot be read.
         """
+        while self._asked:
+            self.probe_id, self._probe, self._stamp, self._last = self._asked.pop(0), None, None, None
+            self._companions = []
         try:
             return self._poll(force)
         except (RunNotFoundError, FileNotFoundError) as error:
@@ -96,6 +100,8 @@ class RunFeed:
         return self._probe.stamp(), about.st_ino, about.st_mtime_ns, *(other.stamp() for other in self._companions)
 
     def follow(self, probe: str | None) -> None:
-        """Follow another probe from the next call on; None: the newest."""
-        self.probe_id, self._probe, self._stamp, self._last = probe, None, None, None
-        self._companions = []
+        """Follow another probe from the next call of :meth:`poll` on; None: the newest.
+
+        It may be called while :meth:`poll` runs in a thread: that call still tells of the probe before.
+        """
+        self._asked.append(probe)

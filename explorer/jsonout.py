@@ -27,8 +27,8 @@ def picture_json(picture: Picture) -> dict[str, Any]:
         checkpoints.append(
             {
                 "epoch": epoch,
-                "train_loss": _number(known.train_loss if known else math.nan),
-                "error": _number(error),
+                "train_loss": number(known.train_loss if known else math.nan),
+                "error": number(error),
             }
         )
     return {
@@ -36,7 +36,7 @@ def picture_json(picture: Picture) -> dict[str, Any]:
         "status": picture.status,
         "model": picture.run.model,
         "data": picture.run.data,
-        "baseline": baseline and {"error": baseline.error, "loss": _number(baseline.loss), "n": baseline.n},
+        "baseline": baseline and {"error": baseline.error, "loss": number(baseline.loss), "n": baseline.n},
         "granularity": picture.probe.granularity,
         "layers": picture.layer_names,
         "columns": [column.to_json() for column in picture.columns],
@@ -87,7 +87,7 @@ def _cell(layer: int, column: int, cell: CellSummary, picture: Picture) -> dict[
         "error": cell.error,
         "low": cell.low,
         "high": cell.high,
-        "loss": _number(cell.loss),
+        "loss": number(cell.loss),
         "agreement": cell.agreement,
         "n": cell.n,
         "exact": cell.exact,
@@ -103,7 +103,7 @@ def _cell(layer: int, column: int, cell: CellSummary, picture: Picture) -> dict[
                 "error": draw.error,
                 "low": draw.low,
                 "high": draw.high,
-                "loss": _number(draw.loss),
+                "loss": number(draw.loss),
                 "agreement": draw.agreement,
                 "n": draw.n,
                 "exact": draw.exact,
@@ -117,7 +117,7 @@ def _distances(picture: Picture, norm: int) -> list[list[float | None]]:
     """[layer][checkpoint], in the order of the probe's checkpoints; null where not measured."""
     return [
         [
-            _number(picture.distances[epoch][norm][layer]) if epoch in picture.distances else None
+            number(picture.distances[epoch][norm][layer]) if epoch in picture.distances else None
             for epoch in picture.probe.checkpoints
         ]
         for layer in range(len(picture.probe.layers))
@@ -136,14 +136,14 @@ def run_json(run: Run) -> dict[str, Any]:
         "data": run.info.data,
         "layers": len(probes[-1].info.layers) if probes else 0,
         "checkpoints": len(run.checkpoints.committed()),
-        "error": _number(epochs[-1].test_error) if epochs else None,
+        "error": number(epochs[-1].test_error) if epochs else None,
         "epoch": epochs[-1].epoch if epochs else None,
         "epochs": run.info.epochs,
         "progress": _progress(progress),
     }
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
     """JSON has no NaN and no infinity."""
     return value if math.isfinite(value) else None
 

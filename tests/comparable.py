@@ -1,11 +1,13 @@
 """A store with runs that are worth comparing: the same network trained twice, once worse, and others."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import fakes
-from lyrx.store import Cell, Run, Store
+from lyrx.store import Cell, Layer, Probe, Run, Store
 
 WORSE = "fcn-no-decay"
 FIRST = "fcn-3x256"
@@ -37,6 +39,41 @@ def worse_run(store: Store, name: str = WORSE, *, n: int = 4_000) -> Run:
         seen = 10_000 if cell.column % 3 else n
         probe.write(cell, fakes.estimate(round(error, 4), n=seen), seconds=0.1, durable=False)
     return run
+
+
+STAGES = ("stem", *(f"layer{s}.{b}.conv{c}" for s in (1, 2) for b in (0, 1) for c in (1, 2)), "fc")
+
+
+def staged_run(store: Store, name: str, shifts: Mapping[str, float] = MappingProxyType({})) -> Run:
+    """A small residual net with stages and blocks; `shifts` are added to its layers' errors at checkpoint 0, and fade.
+
+    At checkpoint 8 its cells are estimates.
+    """
+    info = fakes.probe_info(list(STAGES), checkpoints=(0, 8, 100))
+    run = store.create_run(fakes.run_info(name, checkpoints=(0, 8, 100), model="ResNet-10"), info)
+    fakes.commit_checkpoints(run, 100)
+    fakes.commit_history(run, 100)
+    probe = run.probe()
+    fakes.commit_distances(probe)
+    fakes.commit_cells(probe, info.network_cells())
+    for cell in info.cells():
+        checkpoint = info.columns[cell.column].checkpoint
+        shift = 0.0 if checkpoint is None else shifts.get(STAGES[cell.layer or 0], 0.0) * math.exp(-checkpoint / 6)
+        error = min(1.0, max(0.004, fakes.cell_estimate(info, cell).error + shift))
+        probe.write(cell, fakes.estimate(round(error, 4), n=4_000 if checkpoint == 8 else 10_000), durable=False)
+    return run
+
+
+def block_probe(run: Run, *, measured: bool = True) -> Probe:
+    """A newer probe of the same run, its rows the blocks."""
+    layers = tuple(Layer(f"layer{stage}.{block}", (f"layer{stage}.{block}.weight",), 1_000) for stage in (1, 2)
+                   for block in (0, 1))  # fmt: skip
+    info = replace(run.probe().info, granularity="block", layers=layers, fingerprint="b10c" * 16,
+                   created=fakes.START + 9_000)  # fmt: skip
+    probe = run.create_probe(info)
+    if measured:
+        fakes.commit_cells(probe)
+    return probe
 
 
 def fill(path: Path) -> Store:

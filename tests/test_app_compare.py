@@ -1,23 +1,20 @@
 """Comparing runs in the app: by keys and by mouse, while the store changes."""
 
-import csv
-import io
 import sys
 
 import comparable
 import fakes
 import pytest
 from comparable import FIRST, WORSE
+from comparing import maps, opened, screen
 from driving import app, line, screen_text, settle, until
-from lyrx.explorer.screens.compare import CompareScreen, Pane
+from lyrx.explorer.screens.compare_pane import Pane
 from lyrx.explorer.screens.compare_pick import PickRuns
 from lyrx.explorer.screens.heatmap import HeatmapScreen
 from lyrx.explorer.screens.runs import RunsScreen
 from lyrx.explorer.widgets.chart import Chart
 from lyrx.explorer.widgets.keybar import KeyBar
-from lyrx.explorer.widgets.scenemap import SceneMap
 from lyrx.store import Cell, Store
-from textual.pilot import Pilot
 from textual.widgets import Input
 
 WIDE = (200, 50)
@@ -45,21 +42,6 @@ def mine(compared_store, state, tmp_path):
     path = tmp_path / "lyrx.zarr"
     shutil.copytree(compared_store, path, copy_function=os.link)
     return path
-
-
-def screen(pilot: Pilot) -> CompareScreen:
-    assert isinstance(pilot.app.screen, CompareScreen)
-    return pilot.app.screen
-
-
-def maps(pilot: Pilot) -> list[SceneMap]:
-    return [pane.map for pane in screen(pilot).panes()]
-
-
-async def opened(pilot: Pilot, *runs: str) -> CompareScreen:
-    pilot.app.compare(runs)  # pyright: ignore
-    await settle(pilot)
-    return screen(pilot)
 
 
 # Opening
@@ -309,15 +291,6 @@ async def test_the_numbers_of_the_whole_where_there_is_no_room_for_both(store):
         assert "Spearman" in "\n".join(screen_text(pilot))
         await pilot.press("i")
         assert not screen(pilot).query_one("#compare-whole").display
-
-
-async def test_the_difference_as_csv(store):
-    async with app(store).run_test(size=(80, 24)) as pilot:
-        view = await opened(pilot, FIRST, WORSE)
-        lines = list(csv.DictReader(io.StringIO(view.difference_csv())))
-        first = next(one for one in lines if (one["layer"], one["column"]) == ("fc1", "0"))
-        assert float(first["difference"]) == pytest.approx(-0.12)
-        assert view.exportable() is not None
 
 
 # Curves

@@ -1,12 +1,11 @@
 """Runs side by side and their differences, by hand; no terminal."""
 
-import csv
-import io
 import math
 from dataclasses import replace
 
 import fakes
 import pytest
+from compared import END, FIRST, RANDOM, known, picture
 from lyrx.explorer.core import ramp
 from lyrx.explorer.core.alignment import align, merged
 from lyrx.explorer.core.compare import (
@@ -17,7 +16,7 @@ from lyrx.explorer.core.compare import (
     scenes,
     signed,
 )
-from lyrx.explorer.core.compare_numbers import TABLE, difference_csv, difference_table, spearman, summary
+from lyrx.explorer.core.compare_numbers import spearman, summary
 from lyrx.explorer.core.compare_text import (
     all_pairs,
     difference_text,
@@ -27,51 +26,10 @@ from lyrx.explorer.core.compare_text import (
 )
 from lyrx.explorer.core.curves import Trained, curves_plot
 from lyrx.explorer.core.marks import State
-from lyrx.explorer.core.picture import METRICS, CellSummary, Picture
+from lyrx.explorer.core.picture import METRICS
 from lyrx.explorer.core.view import HeatView
-from lyrx.store import REINITIALISE, RERANDOMISE, Column, Estimate, Layer
+from lyrx.store import REINITIALISE, Column, Estimate, Layer
 from scipy import stats
-
-FIRST, LATER, END = Column(REINITIALISE, 0), Column(REINITIALISE, 8), Column(REINITIALISE, 100)
-RANDOM = Column(RERANDOMISE, draws=2)
-
-
-def known(error: float, n: int = 1000, total: int = 1000, half: float = 0.0) -> Estimate:
-    return Estimate(error, error - half, error + half, 2 * error, 1 - error, n, total)
-
-
-def picture(
-    name: str,
-    errors: dict[str, list[float | Estimate | None]],
-    columns: tuple[Column, ...] = (FIRST, LATER, END),
-    *,
-    network: tuple[float, ...] = (0.9, 0.5, 0.02),
-    checkpoints: tuple[int, ...] = (0, 8, 100),
-    **changes,
-) -> Picture:
-    """A picture with these errors, layer by layer and column by column; None is not measured."""
-    info = fakes.probe_info(list(errors), checkpoints=checkpoints, columns=columns)
-    cells = {
-        (layer, column): CellSummary((one if isinstance(one, Estimate) else known(one),), 1)
-        for layer, row in enumerate(errors.values())
-        for column, one in enumerate(row)
-        if one is not None
-    }
-    reinitialised = [index for index, column in enumerate(columns) if column.kind == REINITIALISE]
-    cells |= {
-        (None, column): CellSummary((known(error),), 1) for column, error in zip(reinitialised, network, strict=False)
-    }
-    return Picture(
-        run=fakes.run_info(name, checkpoints=checkpoints),
-        probe=info,
-        status="complete",
-        cells=cells,
-        distances={},
-        history=(),
-        committed=checkpoints,
-        **changes,
-    )
-
 
 A = picture(
     "a", {"fc1": [0.8, 0.3, 0.02], "fc2": [0.2, 0.02, 0.02], "fc3": [0.02, 0.02, 0.02], "old": [0.5, 0.1, 0.02]}
@@ -324,21 +282,6 @@ def test_a_rank_correlation_that_is_not_defined():
     assert spearman([1.0], [2.0]) is None
     assert spearman([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]) is None
     assert spearman([1.0, 2.0], [5.0, 9.0]) == pytest.approx(1.0)
-
-
-def test_the_table_of_differences():
-    lines = list(csv.reader(io.StringIO(difference_csv(A, B, "error"))))
-    assert tuple(lines[0]) == TABLE
-    assert len(lines) == 1 + 4 * 3, "three common layers and the whole network, three columns"
-    first = dict(zip(TABLE, lines[1], strict=True))
-    assert (first["layer"], first["column"], first["run_a"], first["run_b"]) == ("fc1", "0", "a", "b")
-    assert float(first["difference"]) == pytest.approx(-0.1)
-    assert (first["difference_level"], first["sign"], first["verdict_a"]) == ("1.0", "lower", "critical")
-    evil = replace(A, run=replace(A.run, name=fakes.EVIL))
-    assert "\x1b" not in difference_csv(evil, B, "error")
-    half = picture("h", {"fc1": [None, 0.3, 0.02]})
-    told = dict(zip(TABLE, difference_table(half, A, "error")[1], strict=True))
-    assert (told["value_a"], told["difference"], told["value_b"]) == (None, None, 0.8)
 
 
 # In words

@@ -4,7 +4,7 @@ import fakes
 import pytest
 from lyrx.explorer.core.marks import Place, State
 from lyrx.explorer.core.picture import take_picture
-from lyrx.explorer.core.rows import FOLDED, criticality, folded_next, groups, rows, toggled
+from lyrx.explorer.core.rows import FOLDED, criticality, folded_next, groups, plain_rows, rows, toggled
 from lyrx.explorer.core.survey import scene, survey
 from lyrx.explorer.core.view import HeatView
 from lyrx.store import Cell, Store
@@ -35,16 +35,16 @@ def row_of(picture, view, layer):
 
 
 def test_folding_goes_step_by_step_and_back(picture):
-    view = toggled(picture, HeatView(), row_of(picture, HeatView(), 1))
+    view = toggled(plain_rows(picture), HeatView(), row_of(picture, HeatView(), 1))
     assert view.folded == {"layer1.0"}
     assert row_of(picture, view, 1).layers == (1, 2)
-    assert toggled(picture, view, row_of(picture, view, 1)).folded == frozenset()
+    assert toggled(plain_rows(picture), view, row_of(picture, view, 1)).folded == frozenset()
     step = folded_next(RESNET, frozenset())
     assert step == {"layer1.0", "layer1.1", "layer2.0", "layer2.1"}
     step = folded_next(RESNET, step)
     assert step >= {"layer1", "layer2"}
     assert folded_next(RESNET, step) == frozenset()
-    assert toggled(picture, HeatView(), row_of(picture, HeatView(), 0)) == HeatView(), "in no group"
+    assert toggled(plain_rows(picture), HeatView(), row_of(picture, HeatView(), 0)) == HeatView(), "in no group"
 
 
 def test_the_most_critical_come_first_and_unknown_ones_last(tmp_path):

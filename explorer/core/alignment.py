@@ -10,6 +10,12 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """What the runs that are compared are called, in their order. More are not compared at once."""
 
 
+def only(owners: Sequence[bool]) -> str:
+    """Which of the runs have something, to be said behind its name; nothing if all do."""
+    letters = [letter for letter, has in zip(LETTERS, owners, strict=False) if has]
+    return "" if all(owners) else f" (only {', '.join(letters)})"
+
+
 @dataclass(frozen=True)
 class Line:
     """A layer as it is in each of the runs."""
@@ -28,8 +34,7 @@ class Line:
     @property
     def title(self) -> str:
         """Its name, and behind it which runs have it, if not all do. Harmless to show."""
-        owners = [letter for letter, layer in zip(LETTERS, self.layers, strict=False) if layer is not None]
-        return inert(self.name) if self.common else f"{inert(self.name)} (only {', '.join(owners)})"
+        return inert(self.name) + only([layer is not None for layer in self.layers])
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from .grid import DIGITS_WIDTH, HEAD, MARGIN, PLAIN_WIDTH
+from .grid import DIGITS_WIDTH, HEAD, MARGIN, PLAIN_WIDTH, SHADED_WIDTH
 from .scene import NETWORK, Scene
 
 _COLUMNS, _ROWS = 5, 6
@@ -30,17 +30,17 @@ class Arrangement:
         return range(min(first, max(0, runs - self.shown)), min(runs, first + self.shown))
 
 
-def arrange(scenes: Sequence[Scene], width: int, height: int) -> Arrangement:
+def arrange(scenes: Sequence[Scene], width: int, height: int, *, shaded: bool = False) -> Arrangement:
     """The arrangement that shows most of these heatmaps in `width` x `height`; side by side rather than stacked.
 
-    Each has a line above it that names its run.
+    Each has a line above it that names its run.  `shaded` where there are no colours.
     """
     if not scenes:
         return Arrangement(1, 1)
     scene = scenes[0]
     longest = max(cell_len(row.name) for row in scene.rows)
     names = MARGIN + min(max(len(NETWORK), longest), 16) + 1
-    cell = DIGITS_WIDTH if scene.digits else PLAIN_WIDTH
+    cell = DIGITS_WIDTH if scene.digits else SHADED_WIDTH if shaded else PLAIN_WIDTH
     needed = names + min(len(scene.columns), _COLUMNS) * cell + 1
     across = max(1, min(len(scenes), width // needed))
     lines = 1 + HEAD + min(scene.body, _ROWS) + 1

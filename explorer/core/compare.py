@@ -17,12 +17,14 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal
 
-from ...store import REINITIALISE
+from ...store import REINITIALISE, inert
 from . import ramp
-from .alignment import Alignment, Line, align
+from .alignment import Alignment, align, only
 from .marks import Place, State, place
 from .picture import METRICS, Metric, Picture
-from .scene import NETWORK, NETWORK_KEY, Look, Row, Scene
+from .rows import FOLDED, arranged, inside
+from .scene import Look, Row, Scene
+from .survey import joined
 from .view import HeatView
 
 CONFIDENCE = 0.95
@@ -123,13 +125,15 @@ class _Shift(Metric):
 
 def signed(metric: Metric) -> Metric:
     """How differences of `metric` are written."""
-    return (_Shift if metric.name == "verdict" else _Signed)(**vars(metric))
+    title = metric.title.removesuffix(", %").removesuffix(", points")
+    told = f"difference of the {title}" + (", points" if metric.fraction else "")
+    return (_Shift if metric.name == "verdict" else _Signed)(**{**vars(metric), "title": told})
 
 
 def scenes(pictures: Sequence[Picture], view: HeatView, alignment: Alignment | None = None) -> tuple[Scene, ...]:
     """One scene for each picture: the same rows and columns, and one scale for all.
 
-    Sorted by criticality the order is that of the mean over the runs.
+    Sorted by criticality the order is that of the mean over the runs.  A folded row shows each run's own worst layer.
     """
     known = alignment or align(pictures)
     lines = ordered(known, pictures, view)
@@ -144,46 +148,55 @@ def common_scale(pictures: Sequence[Picture], metric: str, colours: ramp.Ramp = 
 
 
 def _side(
-    alignment: Alignment, lines: Sequence[Line], number: int, picture: Picture, scale: ramp.Scale, view: HeatView
+    alignment: Alignment, rows: Sequence[Row], number: int, picture: Picture, scale: ramp.Scale, view: HeatView
 ) -> Scene:
-    def look(layer: int | None, there: bool, column: int | None) -> Look:
-        if not there or column is None:
-            return Look(Place(State.UNAVAILABLE))
-        found = place(picture, view.metric, layer, column)
-        return Look(found, scale.level(found.value))
-
     columns = [found[number] for found in alignment.places]
-    rows = [_row(line, line.layers[number]) for line in lines]
-    looks = [tuple(look(line.layers[number], line.layers[number] is not None, c) for c in columns) for line in lines]
-    network = [tuple(look(None, True, column) for column in columns)]
-    return _scene(alignment, rows, [*looks, *network], scale, METRICS[view.metric], view, picture.run.name)
+
+    def looks(layer: int | None) -> tuple[Look, ...]:
+        places = [_NOWHERE if at is None else place(picture, view.metric, layer, at) for at in columns]
+        return tuple(Look(found, scale.level(found.value)) for found in places)
+
+    def of_line(line: int) -> tuple[Look, ...]:
+        layer = alignment.lines[line].layers[number]
+        return (Look(_NOWHERE),) * len(columns) if layer is None else looks(layer)
+
+    drawn = [looks(None) if row.network else joined([of_line(line) for line in row.layers], scale) for row in rows]
+    own = [_row(alignment, row, (number,)) for row in rows]
+    return _scene(alignment, own, drawn, scale, METRICS[view.metric], view, picture.run.name)
 
 
 def difference_scene(a: Picture, b: Picture, view: HeatView, alignment: Alignment | None = None) -> Scene:
     """Value of `b` less value of `a` at every place, on a diverging scale that is as wide on both sides.
 
     Where a number still moves on either side, so does the difference: it has the mark of an estimate.  Sorted by
-    criticality the rows with the largest differences stand first.
+    criticality the rows with the largest differences stand first.  A folded row shows the largest difference of its
+    layers, of one and the same layer in both runs.
     """
     known = alignment or align((a, b))
-    lines = ordered(known, (a, b), view, differences=True)
-    spots = [[_spots(line.layers, found) for found in known.places] for line in lines]
-    spots.append([_spots(None, found) for found in known.places])
-    scale = difference_scale(a, b, view.metric, (spot for row in spots for spot in row))
+    rows = ordered(known, (a, b), view, differences=True)
+    spots = [[_spots(line.layers, found) for found in known.places] for line in known.lines]
+    network = [_spots(None, found) for found in known.places]
+    scale = difference_scale(a, b, view.metric, (spot for row in (*spots, network) for spot in row))
 
-    def look(spot: tuple[Spot | None, Spot | None]) -> Look:
-        found = difference_place(a, b, view.metric, *spot)
-        return Look(found, scale.level(found.value))
+    def looks(row: Sequence[tuple[Spot | None, Spot | None]]) -> tuple[Look, ...]:
+        places = [difference_place(a, b, view.metric, *spot) for spot in row]
+        return tuple(Look(found, scale.level(found.value)) for found in places)
 
-    rows = [_row(line, line.layers[0] if line.layers[0] is not None else line.layers[1]) for line in lines]
-    looks = [tuple(look(spot) for spot in row) for row in spots]
-    return _scene(known, rows, looks, scale, signed(METRICS[view.metric]), view, "difference")
+    drawn = [
+        looks(network) if row.network else joined([looks(spots[line]) for line in row.layers], scale) for row in rows
+    ]
+    own = [_row(known, row, (0, 1)) for row in rows]
+    return _scene(known, own, drawn, scale, signed(METRICS[view.metric]), view, "difference")
+
+
+_NOWHERE = Place(State.UNAVAILABLE)
+"""Of a run that has no such layer or column."""
 
 
 def difference_place(a: Picture, b: Picture, metric: str, at_a: Spot | None, at_b: Spot | None) -> Place:
     """What a place of the difference map is; a spot is None where a run has no such layer or column."""
     if at_a is None or at_b is None:
-        return Place(State.UNAVAILABLE)
+        return _NOWHERE
     sides = place(a, metric, *at_a), place(b, metric, *at_b)
     states = {side.state for side in sides}
     # The worst of both: what cannot be comes before what is not there yet.
@@ -221,8 +234,56 @@ def _spots(layers: tuple[int | None, ...] | None, columns: tuple[int | None, ...
     return found[0], found[1]
 
 
-def _row(line: Line, layer: int | None) -> Row:
-    return Row(line.name, line.title, () if layer is None else (layer,), joint=line.joint)
+def line_rows(alignment: Alignment) -> tuple[Row, ...]:
+    """A row for each line, with the line's index: what is folded and sorted."""
+    return tuple(Row(line.name, line.name, (index,), joint=line.joint) for index, line in enumerate(alignment.lines))
+
+
+def lines_of(alignment: Alignment, key: str | None) -> tuple[int, ...]:
+    """The lines (indices) of a row: one, or those of a folded one; none of the whole network's or of no row."""
+    if key is not None and key.startswith(FOLDED):
+        return inside(line_rows(alignment), key.removeprefix(FOLDED))
+    return tuple(index for index, line in enumerate(alignment.lines) if line.name == key)
+
+
+def worst_line(
+    alignment: Alignment,
+    picture: Picture,
+    number: int,
+    metric: str,
+    scale: ramp.Scale,
+    lines: Sequence[int],
+    column: int,
+) -> int:
+    """Of the lines of a folded row the one whose number it shows of the run of this `number` among the aligned ones."""
+    at = alignment.places[column][number]
+
+    def weight(line: int) -> float:
+        layer = alignment.lines[line].layers[number]
+        return scale.weight(None if layer is None or at is None else picture.value(metric, layer, at))
+
+    return max(lines, key=weight)
+
+
+def largest_line(
+    alignment: Alignment, a: Picture, b: Picture, metric: str, scale: ramp.Scale, lines: Sequence[int], column: int
+) -> int:
+    """Of the lines of a folded row the one whose difference it shows."""
+
+    def weight(line: int) -> float:
+        found = difference(a, b, metric, *_spots(alignment.lines[line].layers, alignment.places[column]))
+        return scale.weight(found.value if found else None)
+
+    return max(lines, key=weight)
+
+
+def _row(alignment: Alignment, row: Row, runs: tuple[int, ...]) -> Row:
+    """A row of lines as one of layers: those of the first of `runs` that has them; told who else has them."""
+    lines = [alignment.lines[index].layers for index in row.layers]
+    owners = [any(layer is not None for layer in layers) for layers in zip(*lines, strict=True)]
+    found = [next((layers[number] for number in runs if layers[number] is not None), None) for layers in lines]
+    layers = tuple(layer for layer in found if layer is not None)
+    return replace(row, name=inert(row.name) + only(owners), layers=layers)
 
 
 def _scene(
@@ -237,7 +298,7 @@ def _scene(
     states = frozenset(look.place.state for row in looks for look in row)
     return Scene(
         columns=alignment.columns,
-        rows=(*rows, Row(NETWORK_KEY, NETWORK)),
+        rows=tuple(rows),
         looks=tuple(looks),
         scale=scale,
         metric=metric,
@@ -253,12 +314,12 @@ def _scene(
 
 def ordered(
     alignment: Alignment, pictures: Sequence[Picture], view: HeatView, *, differences: bool = False
-) -> tuple[Line, ...]:
-    """The lines as the view wants them: by depth, or the most critical (or most different) first, unknown ones last."""
-    if view.order == "depth":
-        return alignment.lines
+) -> tuple[Row, ...]:
+    """The rows as the view wants them, with the lines (indices) of each: folded or not, and by depth, or the most
+    critical (or most different) first and unknown ones last."""
 
-    def rank(line: Line) -> float:
+    def rank(index: int) -> float:
+        line = alignment.lines[index]
         if differences:
             found = [
                 difference(pictures[0], pictures[1], view.metric, *_spots(line.layers, places))
@@ -269,7 +330,7 @@ def ordered(
         known = [error for error in errors if error is not None]
         return fmean(known) if known else -1.0
 
-    return tuple(sorted(alignment.lines, key=rank, reverse=True))
+    return arranged(line_rows(alignment), view, rank)
 
 
 def criticality(picture: Picture, layer: int | None) -> float | None:

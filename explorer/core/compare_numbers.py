@@ -1,14 +1,11 @@
-"""Two runs in a few numbers, each with its definition; and all their differences as a table."""
+"""Two runs in a few numbers, each with its definition."""
 
-import csv
-import io
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from ...store import inert
 from ...store.verdict import Verdict
 from .alignment import align
 from .compare import Difference, Spot, criticality, difference
@@ -145,43 +142,3 @@ def _ranks(values: Sequence[float]) -> list[float]:
             ranks[index] = (start + end) / 2 + 1
         start = end + 1
     return ranks
-
-
-Field = str | int | float | None
-
-TABLE = (
-    "layer", "column", "metric",
-    "run_a", "value_a", "low_a", "high_a", "n_a", "total_a", "verdict_a",
-    "run_b", "value_b", "low_b", "high_b", "n_b", "total_b", "verdict_b",
-    "difference", "difference_low", "difference_high", "difference_level", "sign",
-)  # fmt: skip
-"""Heads of :func:`difference_table`. `difference` is value_b - value_a, `difference_level` the least probability with
-which it lies in difference_low..difference_high; all of these are empty where nothing is known."""
-
-
-def difference_table(a: Picture, b: Picture, metric: str) -> list[Sequence[Field]]:
-    """Every place that both runs have, the whole network's too: heads first. Names are made harmless."""
-    lines: list[Sequence[Field]] = [TABLE]
-    for layer, column, found, at_a, at_b in compared(a, b, metric):
-        known = [None] * 4 if found is None else [found.value, found.low, found.high, found.level]
-        sides = [*_side(a, metric, at_a), *_side(b, metric, at_b)]
-        lines.append([inert(layer), column, metric, *sides, *known, found.sign if found else None])
-    return lines
-
-
-def _side(picture: Picture, metric: str, at: Spot) -> list[Field]:
-    """A run's name, and what it has at a place."""
-    cell, (layer, _) = picture.cell(*at), at
-    ends: list[Field] = [None] * 4
-    judged = None
-    if cell is not None and cell.measured:
-        ends = [cell.low if metric == "error" else None, cell.high if metric == "error" else None, cell.n, cell.total]
-        judged = picture.verdict(layer, at[1]) if layer is not None else None
-    return [inert(picture.run.name), picture.value(metric, *at), *ends, judged]
-
-
-def difference_csv(a: Picture, b: Picture, metric: str) -> str:
-    """:func:`difference_table` as CSV (RFC 4180); a number has all its digits, what is not there is an empty field."""
-    stream = io.StringIO()
-    csv.writer(stream).writerows(difference_table(a, b, metric))
-    return stream.getvalue()

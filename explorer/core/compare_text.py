@@ -6,18 +6,15 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from rich.cells import cell_len
-from rich.style import Style
 from rich.text import Text
 
 from ...store import inert
 from .alignment import LETTERS, Alignment
 from .compare import CONFIDENCE, Difference, Spot, difference, signed
 from .compare_numbers import Summary
-from .marks import MARKS, WORDS
-from .paint import paints
 from .picture import METRICS, CellSummary, Picture
-from .scene import NETWORK, Scene
-from .texts import listed, shorten, state_text
+from .scene import NETWORK
+from .texts import listed, shorten
 from .words import deed
 
 Pair = tuple[int, int]
@@ -47,11 +44,13 @@ def place_text(
     metric: str,
     pairs: Sequence[Pair],
     width: int,
+    why: str = "",
 ) -> Text:
     """The numbers of every run at one place, and their differences: a small table, at most `width` columns wide.
 
     `name` is a layer's, None that of the whole network; a picture is None where its run has nothing to show.
-    `alignment` is that of the pictures there are.
+    `alignment` is that of the pictures there are.  `why` says, harmless, why it is this layer that is told of where
+    the row is folded.
     """
     head = alignment.columns[column]
     what = deed(head)
@@ -59,7 +58,7 @@ def place_text(
     spots = _spots(pictures, alignment, name, column)
     lines = [_run_line(n, picture, metric, spots[n]) for n, picture in enumerate(pictures)]
     lines += [_pair_line(pictures, metric, pair, spots) for pair in pairs]
-    text = Text.assemble((title, "bold"), (f" {what}", "muted"), no_wrap=True)
+    text = Text.assemble((title, "bold"), (f" {what}", "muted"), (f"  {why}" if why else "", "muted"), no_wrap=True)
     text.truncate(width, overflow="ellipsis")
     return Text("\n").join([text, *_table(lines, width)])
 
@@ -304,72 +303,3 @@ def _examples(picture: Picture) -> int | None:
 
 def _lettered(letter: str, said: str) -> str:
     return f"{letter}: {inert(said)}"
-
-
-# Lines around the heatmaps
-
-
-def title_text(names: Sequence[str], width: int) -> Text:
-    """Which runs are compared, each with its letter; long names are cut before any is left out."""
-    line = Text(no_wrap=True)
-    line.append("compare", "accent bold")
-    room = max(8, (width - 7) // max(1, len(names)) - 5)
-    for letter, name in zip(LETTERS, names, strict=False):
-        line.append("  ", "text")
-        line.append(f"{letter} ", "accent bold")
-        line.append(shorten(name, room), "text")
-    line.truncate(width, overflow="ellipsis")
-    return line
-
-
-def side_text(letter: str, name: str, picture: Picture | None, width: int, *, chosen: bool) -> Text:
-    """The line above a run's heatmap."""
-    line = Text(no_wrap=True)
-    line.append(f"{'▸' if chosen else ' '} {letter} ", "accent bold")
-    said = []
-    if picture is not None:
-        said.append(state_text(picture))
-        if picture.baseline is not None:
-            said.append(f"trained network {100 * picture.baseline.error:.2f} %")
-    for words in ("  ".join(said), said[-1] if said else "", ""):
-        left = width - line.cell_len - cell_len(words) - (2 if words else 0)
-        if left >= min(cell_len(name), 12) or not words:
-            line.append(shorten(name, max(4, left)), "bold" if chosen else "text")
-            line.append(f"  {words}" if words else "", "muted")
-            break
-    line.truncate(width, overflow="ellipsis")
-    return line
-
-
-def scale_text(scene: Scene, about: str, order: str, width: int, system: str | None) -> Text:
-    """What the colours mean: `about`, the scale with its ends, the order of the rows, and the marks there are.
-
-    `system` says what colours there are, as in :func:`.paint.paints`.
-    """
-    low, high = scene.scale.ends(scene.metric)
-    line = Text(no_wrap=True)
-    line.append(about, "bold")
-    line.append(f"  {low} ", "muted")
-    step = 2 if width >= 120 or system is None else 1
-    for paint in paints(scene.scale.ramp, system):
-        line.append(paint.fill[:step], paint.style if paint.style != Style.null() else "")
-    line.append(f" {high}", "muted")
-    parts = [f"sorted by {order}"] if order != "depth" else []
-    parts += [f"{MARKS[state]} {WORDS[state]}" for state in WORDS if state in scene.states]
-    for part in parts:
-        if line.cell_len + cell_len(part) + 3 <= width:
-            line.append(f"   {part}", "muted")
-    line.truncate(width, overflow="ellipsis")
-    return line
-
-
-def about_text(metric: str, pair: Pair | None, width: int) -> str:
-    """What is shown: the metric, or of which two runs its difference is."""
-    title = METRICS[metric].title
-    if width < 100:
-        title = title.split(",")[0].replace("distance from initialisation", "distance").split(" with ")[0]
-        title = {"l2": "distance, 2-norm", "linf": "distance, largest"}.get(metric, title)
-    if pair is None:
-        return title + (", %" if METRICS[metric].fraction and "%" not in title and "points" not in title else "")
-    unit = ", points" if METRICS[metric].fraction else ""
-    return f"{minus(pair)}  {title.removesuffix(', %').removesuffix(', points')}{unit}"

@@ -24,9 +24,16 @@ Field = str | int | float | bool | None
 
 def long_csv(picture: Picture, part: Part | None = None) -> str:
     """One line for each layer and column, all draws together (`error` is their mean, `spread` their deviation)."""
-    part = part or whole(picture)
-    lines = [_line(picture, layer, column) for layer, column in part.places() if _can_be(picture, layer, column)]
-    return table([LONG, *lines])
+    return table([LONG, *_lines(picture, part or whole(picture))])
+
+
+def runs_csv(pictures: Sequence[Picture]) -> str:
+    """The lines of :func:`long_csv` of one picture after the other."""
+    return table([LONG, *(line for picture in pictures for line in _lines(picture, whole(picture)))])
+
+
+def _lines(picture: Picture, part: Part) -> list[list[Field]]:
+    return [_line(picture, layer, column) for layer, column in part.places() if _can_be(picture, layer, column)]
 
 
 def wide_csv(picture: Picture, metric: str, part: Part | None = None) -> str:

@@ -28,8 +28,8 @@ class ProbeRow:
     """Joint rows beside it."""
 
 
-def probe_rows(run: Run) -> list[ProbeRow]:
-    """The run's probes, newest first, then the granularities that it has none of."""
+def probe_rows(run: Run, *, make: bool = True) -> list[ProbeRow]:
+    """The run's probes, newest first, then with `make` the granularities that it has none of."""
     rows = [
         ProbeRow(
             probe.info.granularity, probe.info.id, len(probe.info.layers),
@@ -39,7 +39,7 @@ def probe_rows(run: Run) -> list[ProbeRow]:
         for probe in reversed(run.probes())
     ]  # fmt: skip
     known = {row.granularity for row in rows}
-    return [*rows, *(ProbeRow(name) for name in GRANULARITIES if name not in known)]
+    return [*rows, *(ProbeRow(name) for name in GRANULARITIES if make and name not in known)]
 
 
 def probe_line(row: ProbeRow, width: int, here: str) -> Text:

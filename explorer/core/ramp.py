@@ -5,8 +5,8 @@ million, and no two of them ever fall together.  Relative luminance grows from e
 next: the order survives a grey screen, a photocopy and colour-blind eyes.  :data:`DIVERGING` grows from its middle to
 both ends, to blue on one side and to orange on the other, which all common kinds of colour blindness tell apart.
 
-Terminals with 16 colours mix two of them with shades (:data:`Ramp.mixes`), and those without colours get a shade and a
-character (:meth:`Ramp.plain`): the levels stay ordered and distinct there too.
+Terminals with 16 colours mix two of them with shades (:data:`Ramp.mixes`), and those without colours get characters
+with more and more ink (:func:`.paint.paints`): the levels stay ordered and distinct there too.
 """
 
 import itertools
@@ -122,14 +122,6 @@ class Ramp:
         """The level of a place 0..1 on the scale; what lies outside takes the nearest end."""
         return min(len(self) - 1, max(0, int(fraction * len(self))))
 
-    def plain(self, level: int) -> tuple[str, str]:
-        """A level without colours: a shade, and at most two characters that tell it from the others of this shade."""
-        if not self.diverging:
-            return SHADES[level * len(SHADES) // len(self)], f"{level:X}"
-        away = level - len(self) // 2
-        shade = SHADES[min(len(SHADES) - 1, (abs(away) + 1) // 2)]
-        return shade, f"{'+' if away > 0 else '−'}{abs(away)}" if away else "0"
-
 
 HOT = Ramp("hot", "night to sun", (17, 18, 54, 55, 91, 127, 162, 197, 202, 208, 214, 220, 221, 227, 229, 230))
 """Night blue, violet, magenta, red, orange, yellow, pale."""
@@ -193,6 +185,18 @@ class Scale:
     def level(self, value: float | None) -> int | None:
         """The level of `value`, or None where there is no finite number."""
         return None if value is None or not math.isfinite(value) else self.ramp.level(self.fraction(value))
+
+    def weight(self, value: float | None) -> float:
+        """How much `value` matters where one of several is shown: the hotter the more, of differences the greater.
+
+        What is not finite matters most, and what is missing least.
+        """
+        if value is None:
+            return -1.0
+        if not math.isfinite(value):
+            return 2.0
+        share = self.fraction(value)
+        return abs(2 * share - 1) if self.ramp.diverging else share
 
     def ends(self, metric: Metric | None = None) -> tuple[str, str]:
         """The values at the cool and at the hot end, for people."""

@@ -1,12 +1,13 @@
 """The rows of a heatmap: layers in the order of the network or of what they matter, stages and blocks folded or not.
 
 Groups come from the layers' own module names: `layer1.0.conv1` and `layer1.0.conv2` are together in `layer1.0`, and
-that with `layer1.1.conv1` in `layer1`.  A folded group is one row, which shows the worst of its layers.
+that with `layer1.1.conv1` in `layer1`.  A folded group is one row, which shows the worst of its layers.  Of several
+runs that are compared the rows are made in the same way, from the names of all of their layers.
 """
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from .picture import Picture
@@ -67,46 +68,82 @@ def folded_next(names: Sequence[str], folded: frozenset[str]) -> frozenset[str]:
     return steps[(at + 1) % len(steps)]
 
 
-def toggled(picture: Picture, view: HeatView, row: Row) -> HeatView:
-    """The view with the group of `row` folded, or with `row` unfolded. The cursor goes along."""
-    names = picture.layer_names
+def plain_rows(picture: Picture, marked: frozenset[str] = frozenset()) -> tuple[Row, ...]:
+    """A row for each layer and joint reset, in the order of the network."""
+    return tuple(
+        Row(layer.name, layer.name, (index,), joint=bool(layer.joint), marked=layer.name in marked and not layer.joint)
+        for index, layer in enumerate(picture.probe.layers)
+    )
+
+
+def toggled(plain: Sequence[Row], view: HeatView, row: Row) -> HeatView:
+    """The view with the group of `row` folded, or with `row` unfolded. The cursor goes along.
+
+    `plain` are the rows with nothing folded, as for :func:`arranged`.
+    """
+    names = tuple(one.key for one in plain)
     if row.folded:
         prefix = row.key.removeprefix(FOLDED)
-        return view.with_(folded=view.folded - {prefix}, layer=names[row.layers[0]])
-    if len(row.layers) != 1 or row.joint:
+        first = next((plain[index] for index in inside(plain, prefix)), None)
+        return view.with_(folded=view.folded - {prefix}, layer=first.key if first else view.layer)
+    if row.network or row.joint:
         return view
-    open_groups = [prefix for prefix in holding(names, row.layers[0]) if prefix not in view.folded]
+    open_groups = [prefix for prefix in holding(names, names.index(row.key)) if prefix not in view.folded]
     if not open_groups:
         return view
     prefix = open_groups[-1]
-    inside = {other for other in view.folded if other.startswith(f"{prefix}.")}
-    return view.with_(folded=(view.folded - inside) | {prefix}, layer=FOLDED + prefix)
+    within = {other for other in view.folded if other.startswith(f"{prefix}.")}
+    return view.with_(folded=(view.folded - within) | {prefix}, layer=FOLDED + prefix)
 
 
-def rows(picture: Picture, view: HeatView) -> tuple[Row, ...]:
-    """The rows of `picture` as `view` wants them: layers and groups, joint resets, the whole network."""
-    names = picture.layer_names
-    known = groups(tuple(names))
+def row_of_layer(plain: Sequence[Row], folded: frozenset[str], row: Row) -> str:
+    """Key of the row that the (first) layer of `row` is in when `folded` are folded."""
+    if row.network or row.joint:
+        return row.key
+    names = tuple(one.key for one in plain)
+    layers = inside(plain, row.key.removeprefix(FOLDED)) if row.folded else (names.index(row.key),)
+    if not layers:
+        return row.key
+    return next((FOLDED + prefix for prefix in holding(names, layers[0]) if prefix in folded), names[layers[0]])
+
+
+def inside(plain: Sequence[Row], prefix: str) -> tuple[int, ...]:
+    """The layers (indices) that the group of this name holds; joint resets have rows of their own."""
+    found = groups(tuple(row.key for row in plain)).get(prefix, ())
+    return tuple(index for index in found if not plain[index].joint)
+
+
+def arranged(plain: Sequence[Row], view: HeatView, rank: Callable[[int], float]) -> tuple[Row, ...]:
+    """The rows as `view` wants them: layers and groups, then joint resets, then the whole network.
+
+    `plain` has one row for each layer, in the order of the network; where the view sorts, the layers (indices) of the
+    greatest `rank` come first.
+    """
     shut: dict[int, str] = {}
-    for prefix, layers in known.items():  # outermost first
+    for prefix, layers in groups(tuple(row.key for row in plain)).items():  # outermost first
         if prefix in view.folded:
             for layer in layers:
                 shut.setdefault(layer, prefix)
     single, joint, seen = [], [], set()
-    for index, layer in enumerate(picture.probe.layers):
-        if layer.joint:
-            joint.append(Row(layer.name, layer.name, (index,), joint=True))
+    for index, row in enumerate(plain):
+        if row.joint:
+            joint.append(row)
         elif (prefix := shut.get(index)) is None:
-            single.append(Row(layer.name, layer.name, (index,), marked=layer.name in view.marked))
+            single.append(row)
         elif prefix not in seen:
             seen.add(prefix)
-            layers = tuple(i for i in known[prefix] if not picture.probe.layers[i].joint)
-            marked = any(names[i] in view.marked for i in layers)
+            layers = inside(plain, prefix)
+            marked = any(plain[layer].marked for layer in layers)
             single.append(Row(FOLDED + prefix, f"{prefix} ({len(layers)})", layers, folded=True, marked=marked))
     if view.order == "criticality":
-        rises = criticality(picture)
-        single.sort(key=lambda row: -max(rises[layer] for layer in row.layers))
+        single.sort(key=lambda row: -max(map(rank, row.layers)))
     return (*single, *joint, Row(NETWORK_KEY, NETWORK))
+
+
+def rows(picture: Picture, view: HeatView) -> tuple[Row, ...]:
+    """The rows of `picture` as `view` wants them."""
+    rises = criticality(picture) if view.order == "criticality" else []
+    return arranged(plain_rows(picture, view.marked), view, rises.__getitem__)
 
 
 def criticality(picture: Picture) -> list[float]:

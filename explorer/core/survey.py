@@ -1,6 +1,6 @@
 """From a run's picture to the scene of its heatmap."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .marks import Place, State, place
@@ -69,7 +69,12 @@ def _looks(known: Survey, row: Row, busy: Mapping[int | None, Mapping[int, Place
         if marks:
             looks = tuple(_over(look, marks.get(column)) for column, look in enumerate(looks))
         parts.append(looks)
-    return parts[0] if len(parts) == 1 else tuple(_worst(places, known.scale) for places in zip(*parts, strict=True))
+    return joined(parts, known.scale)
+
+
+def joined(parts: Sequence[tuple[Look, ...]], spread: Scale) -> tuple[Look, ...]:
+    """Several layers as one row: at each column the worst of them; one layer as it is."""
+    return parts[0] if len(parts) == 1 else tuple(_worst(places, spread) for places in zip(*parts, strict=True))
 
 
 def _over(look: Look, mark: Place | None) -> Look:
@@ -82,12 +87,14 @@ _BUSY = (State.RUNNING, State.QUEUED, State.FAILED)
 
 def _worst(looks: tuple[Look, ...], spread: Scale) -> Look:
     """Several layers as one place: the number of the worst, told to be an estimate while any of them is missing."""
-    valued = [look for look in looks if look.level is not None and look.place.value is not None]
+    valued = [look for look in looks if look.place.value is not None]
     busy = next((look.place for state in _BUSY for look in looks if look.place.state is state), None)
-    worst = max(valued, key=lambda look: spread.fraction(look.place.value or 0.0), default=None)
+    worst = max(valued, key=lambda look: spread.weight(look.place.value), default=None)
     if busy is not None:
         return Look(busy, worst.level if worst else None)
     if worst is None:
-        return next((look for look in looks if look.place.state is State.DAMAGED), looks[0])
+        # What could be there comes before what cannot be.
+        order = [State.DAMAGED, State.MISSING]
+        return next((look for state in order for look in looks if look.place.state is state), looks[0])
     done = all(look.place.state in (State.DONE, State.UNAVAILABLE) for look in looks)
     return Look(Place(State.DONE if done else State.ESTIMATE, worst.place.value), worst.level)

@@ -1,18 +1,11 @@
 """One run of a comparison, and how all of them are laid out."""
 
-from collections.abc import Sequence
-from typing import ClassVar
-
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.message import Message
 from textual.widgets import Static
 
-from ..core.export import FORMATS
 from ..widgets.scenemap import SceneMap
-from .export import Offer
-from .table_take import TakeTable
 
 MOST = 9
 """Runs that are compared at once."""
@@ -69,20 +62,3 @@ class Panes(Container):
 
     def on_resize(self) -> None:
         self.post_message(self.Resized())
-
-
-class TakeDifference(TakeTable):
-    """Writing the difference of two runs to a file. Its heir knows it as CSV."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("w", "export", "write a file", id="compare.export", show=False),
-    ]
-
-    def difference_csv(self) -> str:
-        """The difference of the runs shown; empty where there is none."""
-        raise NotImplementedError
-
-    def offers(self) -> tuple[str, Sequence[Offer]]:
-        if not (text := self.difference_csv()):
-            return "comparison", []
-        return "difference", [Offer("difference", "difference", (FORMATS["csv"],), lambda form: text.encode())]

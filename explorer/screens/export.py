@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,14 +14,18 @@ from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from ...store import LyrxError, inert
-from ..core.export import FORMATS, ExportError, Format
+from ..core.export import FORMATS, ExportError, Format, file_name
 from ..core.shot import Shot
 from ..core.texts import shorten
 from ..exporting import checked_path, size_text, write_file
 from ..widgets.choice import Choice
 from .base import LyrxDialog
 
-SHOT_FORMATS = tuple(FORMATS[name] for name in ("svg", "png", "txt"))
+SHOT_FORMATS = (
+    replace(FORMATS["svg"], about="the app's picture, in vectors"),
+    replace(FORMATS["png"], about="the app's picture, in pixels"),
+    replace(FORMATS["txt"], about="what is on the screen, letter by letter"),
+)
 
 
 @dataclass(frozen=True)
@@ -195,3 +199,14 @@ def shot_offer(screen: Screen[Any], name: str) -> Offer:
     """The app's picture, taken now."""
     shot = shot_of(screen.app, screen)
     return Offer("screenshot", name, SHOT_FORMATS, lambda form: shot.encode(form.suffix, "lyrx"))
+
+
+def ask(
+    screen: Screen[Any], heading: str, offers: Sequence[Offer], done: Callable[[str], None], shot: str | None = None
+) -> None:
+    """Ask which of `offers`, or the picture of `screen`, is written and where; `done` hears where it went.
+
+    `shot` is what the picture's file is called, without its suffix.
+    """
+    picture = shot_offer(screen, shot or file_name(heading, "screen"))
+    screen.app.push_screen(ExportDialog(heading, [*offers, picture], done))

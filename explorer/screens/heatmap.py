@@ -1,6 +1,5 @@
 """One run: its heatmap, and everything about the cell under the cursor."""
 
-import math
 from typing import ClassVar
 
 from rich.text import Text
@@ -12,14 +11,8 @@ from textual.widgets import Static
 
 from ...store import inert
 from ..core.legend import legend
-from ..core.marks import Place
-from ..core.picture import METRICS, Picture
-from ..core.ramp import ramp_after, ramp_named
-from ..core.rows import folded_next, toggled
-from ..core.scene import Row, Scene
-from ..core.survey import Spot, Survey, scene, survey
+from ..core.picture import Picture
 from ..core.texts import baseline_text, state_text
-from ..core.view import HeatView
 from ..feed import GoneError, RunFeed, Update
 from ..tail import News, Tail, Trouble
 from ..widgets.heatmap import Heatmap, colour_system
@@ -28,6 +21,7 @@ from ..widgets.queue import QueuePanel
 from ..widgets.side import CellSide
 from .heatmap_beside import BesideActions
 from .heatmap_take import TakeActions
+from .looking import FOLDING
 
 _WARM_AFTER = 0.5
 """Seconds a heatmap is looked at before a worker is started, so that the first measurement does not wait for it."""
@@ -42,26 +36,11 @@ class HeatmapScreen(BesideActions, TakeActions):
         Binding("d", "digits", "digits", id="heatmap.digits"),
         Binding("v", "compare", "compare", id="heatmap.compare", show=False),
         Binding("s", "sort", "sort by depth, criticality", id="heatmap.sort", show=False),
-        Binding("z", "fold", "fold, unfold", id="heatmap.fold", show=False),
-        Binding("Z", "fold_all", "fold all, a step further", id="heatmap.fold-all", show=False),
+        *FOLDING,
         Binding("o", "overview", "overview", id="heatmap.overview", show=False),
         Binding("C", "ramp", "colour scale", id="heatmap.ramp", show=False),
         Binding("escape,q", "app.back", "back", id="heatmap.back"),
     ]
-
-    def __init__(self, run: str):
-        super().__init__()
-        self.run_name = run
-        self.picture: Picture | None = None
-        self.view = HeatView()
-        """How the heatmap is looked at: the one state of this screen."""
-        self._known: Survey | None = None
-        self._surveyed: Survey | None = None
-        self._feed: RunFeed | None = None
-        self._probes: tuple[str, ...] = ()
-        self._tail: Tail[Update] | None = None
-        self._gone = ""
-        self._hint = ""
 
     def content(self) -> ComposeResult:
         yield Static("", id="title")
@@ -88,19 +67,6 @@ class HeatmapScreen(BesideActions, TakeActions):
 
     # Following the store
 
-    def read(self, *, force: bool = False) -> None:
-        """Look for what is new, off the event loop."""
-        if self._tail is not None:
-            self._tail.kick(force=force)
-
-    def _poll(self, force: bool) -> Update | None:
-        assert self._feed
-        update = self._feed.poll(force=force)
-        if update is not None:
-            # Of a large picture this takes a while: it is done here, off the event loop.
-            self._surveyed = survey(update.picture, self.view.metric, self.view.ramp)
-        return update
-
     def _hear(self, news: News[Update]) -> None:
         self._gone = ""
         self.shown(news.noted)
@@ -116,67 +82,6 @@ class HeatmapScreen(BesideActions, TakeActions):
         if isinstance(trouble.error, GoneError):
             self._gone += " What was read before is still shown." if self.picture else ""
         self.refresh_all()
-
-    def _take(self, update: Update) -> None:
-        self.picture, self._probes, self._known = update.picture, update.probes, self._surveyed
-        self._show_scene()
-        self.refresh_all()
-
-    # What is shown, and how
-
-    def restore(self, view: HeatView) -> None:
-        """Look at the heatmap as somebody did before."""
-        if view.metric not in METRICS:
-            view = view.with_(metric="error")
-        if self._feed is not None and view.probe is not None and view.probe != self.view.probe:
-            self._feed.follow(view.probe)
-        self.view, self._known = view, None
-        self._show_scene()
-        if view.layer is not None or view.column is not None:
-            self._place_cursor(view)
-
-    def _place_cursor(self, view: HeatView) -> None:
-        heatmap = self.query_one(Heatmap)
-        if heatmap.scene is None:
-            return
-        row, column = heatmap.scene.row_of(view.layer), heatmap.scene.column_of(view.column)
-        here = heatmap.cursor
-        heatmap.move_to(here[0] if row is None else row, here[1] if column is None else column)
-
-    def change(self, **changes: object) -> None:
-        """Look at the heatmap otherwise; see HeatView."""
-        before, self.view = self.view, self.view.with_(**changes)
-        if (before.metric, before.ramp) != (self.view.metric, self.view.ramp):
-            self._known = None
-        self._show_scene()
-        if "layer" in changes:
-            self._place_cursor(self.view)
-        self.refresh_all()
-
-    def _show_scene(self) -> Scene | None:
-        picture = self.picture
-        if picture is None:
-            return None
-        known = self._known
-        view = (self.view.metric, ramp_named(self.view.ramp))
-        if known is None or known.picture is not picture or (known.scale.metric, known.scale.ramp) != view:
-            known = self._known = survey(picture, self.view.metric, self.view.ramp)
-        heatmap = self.query_one(Heatmap)
-        fresh = heatmap.scene is None
-        made = scene(known, self.view, self._over())
-        heatmap.show(made)
-        if fresh:
-            self._place_cursor(self.view)
-        return made
-
-    def _over(self) -> dict[Spot, Place]:
-        """What is going on besides what the store knows."""
-        return {} if self.view.metric in ("l2", "linf") else self.going_on()
-
-    @property
-    def row(self) -> Row | None:
-        """The row under the cursor."""
-        return self.query_one(Heatmap).row
 
     # Drawing
 
@@ -235,90 +140,10 @@ class HeatmapScreen(BesideActions, TakeActions):
         self.show_cell()
         self._say()
 
-    # What is measured
-
-    def _tell(self, hint: str) -> None:
-        self._hint = hint
-        self._say()
-
-    def follow_probe(self, probe: str) -> None:
-        if self._feed is not None:
-            self._feed.follow(probe)
-            self.read(force=True)
-
-    @property
-    def marked(self) -> frozenset[str]:
-        return self.view.marked
-
-    def mark(self, names: frozenset[str]) -> None:
-        self.change(marked=names)
-
-    def places_under_cursor(self) -> list[tuple[int | None, int]]:
-        row, column = self.row, self.query_one(Heatmap).cursor[1]
-        return [(layer, column) for layer in row.places] if row else []
-
-    def spot(self) -> tuple[int | None, int]:
-        """(layer, column) that is told of: under the cursor, and of a folded row the layer whose number it shows."""
-        places, picture = self.places_under_cursor(), self.picture
-        shown = self.query_one(Heatmap).scene
-        if picture is None or shown is None or len(places) == 1:
-            return places[0]
-
-        def heat(place: tuple[int | None, int]) -> float:
-            value = picture.value(self.view.metric, *place)
-            if value is None:
-                return -1.0
-            return shown.scale.fraction(value) if math.isfinite(value) else 2.0
-
-        return max(places, key=heat)
-
-    # Looking
-
-    def action_metric(self, step: int) -> None:
-        names = list(METRICS)
-        self.change(metric=names[(names.index(self.view.metric) + step) % len(names)])
-
     def action_compare(self) -> None:
         """This run beside others."""
         if self.picture is not None:
-            self.lyrx.compare_with(self.run_name, self.picture.probe.id)
-
-    def action_digits(self) -> None:
-        self.change(digits=not self.view.digits)
-
-    def action_overview(self) -> None:
-        self.change(overview=not self.view.overview)
-
-    def action_sort(self) -> None:
-        self.change(order="criticality" if self.view.order == "depth" else "depth")
-        self._tell("sorted by criticality" if self.view.order == "criticality" else "in the network's order")
-
-    def action_ramp(self) -> None:
-        ramp = ramp_after(self.view.ramp)
-        self.change(ramp=ramp.name)
-        self._tell(f"colours: {ramp.title}")
-
-    def action_fold(self) -> None:
-        picture, row = self.picture, self.row
-        if picture is None or row is None:
-            return
-        view = toggled(picture, self.view, row)
-        if view == self.view:
-            self._tell("this row belongs to no stage or block that could be folded")
-        else:
-            self.change(folded=view.folded, layer=view.layer)
-
-    def action_fold_all(self) -> None:
-        if self.picture is None:
-            return
-        folded = folded_next(self.picture.layer_names, self.view.folded)
-        if folded == self.view.folded:
-            self._tell("this network has no stages or blocks to fold")
-        else:
-            self.change(folded=folded)
-
-    def on_heatmap_folding(self) -> None:
-        self.action_fold()
+            self.lyrx.compare_with(self.run_name, self.picture.probe.id, self.view)
 
 
 def _title(picture: Picture, width: int) -> Text:

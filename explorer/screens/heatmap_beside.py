@@ -4,47 +4,25 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from ..core.scene import Row
 from ..core.subject import subject
-from ..core.view import HeatView
-from ..widgets.heatmap import Heatmap
 from ..widgets.side import CellSide
 from .heatmap_measure import MeasureActions
 
 
 class BesideActions(MeasureActions):
-    """A heatmap's screen, as far as the cell under the cursor is concerned.
-
-    Its heir has a `picture`, the `key` of its probe, a `view` that it can `change`, and a CellSide beside its Heatmap.
-    """
+    """A heatmap's screen, as far as the cell under the cursor is concerned: a CellSide stands beside its Heatmap."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("i", "figure", "next figure", id="heatmap.figure"),
         Binding("t", "model", "model", id="heatmap.model"),
     ]
 
-    run_name = ""
-    view = HeatView()
-
-    # What the heir has
-
-    @property
-    def row(self) -> Row | None:
-        """The row under the cursor."""
-        raise NotImplementedError
-
-    def change(self, **changes: object) -> None:
-        """Look at the heatmap otherwise; see HeatView."""
-        raise NotImplementedError
-
-    # What stands beside it
-
     def show_cell(self) -> None:
         """Tell about the cell under the cursor."""
         picture, row = self.picture, self.row
         if picture is None or row is None:
             return
-        column = self.query_one(Heatmap).cursor[1]
+        column = self.leader.cursor[1]
         here = subject(picture, row, column, self.going_on(), self.why_failed)
         self.query_one(CellSide).show(here, self.view.figure)
 

@@ -10,11 +10,9 @@ from ...store import REINITIALISE, Cell, ProbeInfo, inert
 from ..core.companions import joint_info
 from ..core.doing import ProbeKey
 from ..core.marks import Place
-from ..core.picture import Picture
 from ..core.queue import column_name, row_name
-from ..widgets.heatmap import Heatmap
 from ..widgets.queue import QueuePanel
-from .base import LyrxScreen
+from .heatmap_state import HeatmapState
 
 _ROOM, _LONG = 120, 1.0
 """Columns from which on the queue shows itself while something is measured, and seconds after which it does: what takes
@@ -32,11 +30,8 @@ class Wanted:
     exact: list[Cell]
 
 
-class MeasureActions(LyrxScreen):
-    """A heatmap's screen, as far as measuring is concerned.
-
-    Its heir has `picture`, `key` (of the probe shown), and says hints by `_tell`.
-    """
+class MeasureActions(HeatmapState):
+    """A heatmap's screen, as far as measuring is concerned: a QueuePanel stands below its Heatmap."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "measure_row", "row", id="heatmap.row"),
@@ -52,48 +47,20 @@ class MeasureActions(LyrxScreen):
         Binding("R", "read", "read again", id="heatmap.read", show=False),
     ]
 
-    picture: Picture | None = None
-    _gone = ""
-    _hint = ""
     _queue_wanted: bool | None = None
     """Whether the queue was asked for, or sent away; None: it shows itself where there is room."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, run: str) -> None:
+        super().__init__(run)
         self._awaited: dict[str, None] = {}  # companions that were planned here, and may not be in the picture yet
 
     def on_mount(self) -> None:
         self.set_interval(_LONG, self.show_queue)
 
-    # What the heir has
-
     @property
     def key(self) -> ProbeKey | None:
         """Of the probe shown."""
         return (self.picture.run.name, self.picture.probe.id) if self.picture else None
-
-    def _tell(self, hint: str) -> None:
-        raise NotImplementedError
-
-    def read(self, *, force: bool = False) -> None:
-        raise NotImplementedError
-
-    def follow_probe(self, probe: str) -> None:
-        """Show the probe with this id."""
-        raise NotImplementedError
-
-    @property
-    def marked(self) -> frozenset[str]:
-        """Names of the layers that a joint reset takes together."""
-        raise NotImplementedError
-
-    def mark(self, names: frozenset[str]) -> None:
-        """Have these marked and no others."""
-        raise NotImplementedError
-
-    def places_under_cursor(self) -> list[tuple[int | None, int]]:
-        """(row of the picture or None for the whole network, column): several where a group is folded."""
-        raise NotImplementedError
 
     # Places and what is going on there
 
@@ -244,7 +211,7 @@ class MeasureActions(LyrxScreen):
         """Measure what is missing in the column under the cursor; if nothing is, take its estimates on."""
         if not self._can_measure():
             return
-        column = self.query_one(Heatmap).cursor[1]
+        column = self.leader.cursor[1]
         if not self._measure([(row, column) for row in self._rows()], anew=False):
             assert self.picture
             self._tell(f"all layers {column_name(self.picture.probe, column)} are measured, and exact")
@@ -294,7 +261,7 @@ class MeasureActions(LyrxScreen):
         if len(names) < 2:
             self._tell("space marks layers; a joint reset needs two or more of them")
             return
-        column = self.query_one(Heatmap).cursor[1]
+        column = self.leader.cursor[1]
         joint = tuple(names)
         known = next((row for row, layer in enumerate(picture.probe.layers) if layer.joint == joint), None)
         if known is not None:
@@ -332,7 +299,7 @@ class MeasureActions(LyrxScreen):
         panel = self.query_one(QueuePanel)
         self._queue_wanted = not panel.display
         self.show_queue()
-        (panel if self._queue_wanted else self.query_one(Heatmap)).focus()
+        (panel if self._queue_wanted else self.leader).focus()
 
     def show_queue(self) -> None:
         """Show the queue as it is now, where it is wanted."""
@@ -344,7 +311,7 @@ class MeasureActions(LyrxScreen):
         if panel.display:
             panel.show(requests, plans, measuring.device, measuring.clock)
         elif panel.has_focus:
-            self.query_one(Heatmap).focus()
+            self.leader.focus()
 
     def on_queue_panel_cancelled(self, message: QueuePanel.Cancelled) -> None:
         self.lyrx.measuring.cancel(message.id)
@@ -352,7 +319,7 @@ class MeasureActions(LyrxScreen):
     def on_queue_panel_left(self) -> None:
         self._queue_wanted = False
         self.show_queue()
-        self.query_one(Heatmap).focus()
+        self.leader.focus()
 
     # Other probes
 

@@ -8,16 +8,13 @@ from ...store import inert
 from ..core.copying import cell_line, command, row_tsv, unlike
 from ..core.export import FORMATS, Format, cropped, encode, file_name
 from ..core.part import Part
-from ..core.picture import Picture
 from ..core.survey import scene, survey
 from ..core.texts import shorten
-from ..core.view import HeatView
-from ..widgets.heatmap import Heatmap
-from .base import LyrxScreen
-from .export import ExportDialog, Offer, shot_offer
+from .export import Offer, ask
+from .heatmap_state import HeatmapState
 
 
-class TakeActions(LyrxScreen):
+class TakeActions(HeatmapState):
     """What the heatmap's screen can do with what it shows: the screen is made of this and others."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -26,22 +23,6 @@ class TakeActions(LyrxScreen):
         Binding("Y", "copy_row", "copy the row", id="heatmap.copy-row", show=False),
         Binding("u", "copy_command", "copy the command for the cell", id="heatmap.copy-command", show=False),
     ]
-
-    picture: Picture | None = None
-    view = HeatView()
-
-    # What the heir has
-
-    def spot(self) -> tuple[int | None, int]:
-        """(layer, column) that is told of: under the cursor, and of a folded row the layer whose number it shows."""
-        raise NotImplementedError
-
-    def places_under_cursor(self) -> list[tuple[int | None, int]]:
-        """(layer, column): several where a group is folded."""
-        raise NotImplementedError
-
-    def _tell(self, hint: str) -> None:
-        raise NotImplementedError
 
     def action_export(self) -> None:
         """Ask what to write, and where."""
@@ -67,14 +48,13 @@ class TakeActions(LyrxScreen):
         offers = [
             Offer("whole heatmap", name, forms, whole),
             Offer("on screen", f"{name}-part", tuple(form for form in forms if form.name != "json"), shown),
-            shot_offer(self, file_name(picture.run.name, "screen")),
         ]
-        heading = f"{shorten(picture.run.name, 40)}: {metric}"
-        self.app.push_screen(ExportDialog(heading, offers, self._tell))
+        heading, shot = f"{shorten(picture.run.name, 40)}: {metric}", file_name(picture.run.name, "screen")
+        ask(self, heading, offers, self._tell, shot)
 
     def _on_screen(self) -> tuple[list[int], list[int]]:
         """The rows and columns of the scene that are seen now."""
-        widget = self.query_one(Heatmap)
+        widget = self.leader
         grid, shown = widget._grid, widget.scene
         assert grid
         assert shown

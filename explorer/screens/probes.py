@@ -1,4 +1,4 @@
-"""A small list over the heatmap: the run's probes, and the granularities that can be made."""
+"""A small list over a heatmap: the run's probes, and the granularities that can be made."""
 
 import asyncio
 from pathlib import Path
@@ -23,7 +23,7 @@ Choice = tuple[str, str] | None
 
 
 class ProbeChooser(ModalScreen[Choice]):
-    """Choose a probe of the run, or a granularity to be made."""
+    """Choose a probe of the run, or where something can be measured (`make`) a granularity to be made."""
 
     DEFAULT_CSS = """
     ProbeChooser { align: center middle; background: $background 60%; }
@@ -39,16 +39,17 @@ class ProbeChooser(ModalScreen[Choice]):
         Binding("k", "move('up')", "up", id="probes.up", show=False),
     ]
 
-    def __init__(self, store: Path, key: ProbeKey):
+    def __init__(self, store: Path, key: ProbeKey, *, make: bool = True):
         super().__init__()
-        self._store, self._key = store, key
+        self._store, self._key, self._make = store, key, make
         self._rows: list[ProbeRow] = []
 
     def compose(self) -> ComposeResult:
         with Vertical(id="probes"):
             yield Static("", id="probes-title")
             yield OptionList(id="probes-list")
-            yield Static("enter shows or makes it   escape goes back", id="probes-note")
+            does = "shows or makes it" if self._make else "shows it"
+            yield Static(f"enter {does}   escape goes back", id="probes-note")
 
     def on_mount(self) -> None:
         title = Text.assemble(("probes of ", "muted"), (inert(self._key[0]), "accent bold"))
@@ -57,12 +58,15 @@ class ProbeChooser(ModalScreen[Choice]):
 
     async def _read(self) -> None:
         try:
-            self._rows = await asyncio.to_thread(lambda: probe_rows(Store.open(self._store).run(self._key[0])))
+            self._rows = await asyncio.to_thread(self._known)
         except (LyrxError, OSError) as error:
             said = toned(Text(inert(str(error)), "alarm"), self.app)
             self.query_one("#probes-note", Static).update(said)
             return
         self._fill()
+
+    def _known(self) -> list[ProbeRow]:
+        return probe_rows(Store.open(self._store).run(self._key[0]), make=self._make)
 
     def _fill(self) -> None:
         options = self.query_one(OptionList)

@@ -20,7 +20,7 @@ from ..tablefeed import TableFeed
 from ..tail import News, Tail, Trouble
 from ..widgets.keybar import KeyBar
 from ..widgets.runtable import RunTable
-from .export import Offer
+from .export import Offer, ask
 from .runs_glance import GlanceBeside
 
 _BUDGET = 0.08
@@ -322,10 +322,11 @@ class RunsScreen(GlanceBeside):
         elif self.chosen is not None:
             self.lyrx.compare_with(self.chosen.name)
 
-    def offers(self) -> tuple[str, list[Offer]]:
-        """The table of runs, as it is shown."""
+    def action_export(self) -> None:
+        """Ask where to write the table of runs, as it is shown."""
         store, names = self.lyrx.store_path, [row.name for row in self.table.rows] if self.table else []
-        return "runs", [Offer("table of runs", "runs", RUN_FORMATS, lambda form: runs_file(store, names, form))]
+        offers = [Offer("table of runs", "runs", RUN_FORMATS, lambda form: runs_file(store, names, form))]
+        ask(self, "runs", offers, self.told)
 
     def on_run_table_moved(self) -> None:
         self._told = Text()

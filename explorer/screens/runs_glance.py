@@ -19,7 +19,7 @@ from ..feed import RunFeed, Update
 from ..tail import News, Tail
 from ..widgets.chart import Chart
 from ..widgets.heatmap import Heatmap
-from .table_take import TakeTable
+from .base import LyrxScreen
 
 _BESIDE, _BELOW = 120, 18
 """Columns from which the glance stands beside the table; lines from which it stands below it."""
@@ -27,7 +27,7 @@ _GLANCES = 16
 """Runs whose glance is remembered."""
 
 
-class GlanceBeside(TakeTable):
+class GlanceBeside(LyrxScreen):
     """A screen with a table of runs, as far as the glance at one of them is concerned."""
 
     DEFAULT_CSS: ClassVar[str] = """
