@@ -45,12 +45,19 @@ def _text(mix: Mix) -> Style:
     return Style(color=mix.text, bgcolor=mix.back, bold=True)
 
 
+_LOWER, _HIGHER = " _=≡", " +┼╬"
+"""More and more ink, none of it a mark that a place may bear: what is lower is lines, what is higher is crosses."""
+
+
 def _shaded(level: int, ramp: Ramp) -> str:
-    """Four characters whose ink grows by a quarter of a shade from level to level; for differences, both ways."""
+    """Four characters whose ink grows by a quarter of a shade from level to level.
+
+    For differences it grows both ways from none at all, in characters of their own on either side.
+    """
     if ramp.diverging:
-        away = level - len(ramp) // 2
-        ink = "·-~=≡" if away < 0 else "·+*±#"
-        tone, half = divmod(abs(away), 2)
-        return ink[tone + half] * 2 + ink[tone] * 2
+        middle = len(ramp) // 2
+        ink = _LOWER if level < middle else _HIGHER
+        tone, share = divmod(round(abs(level - middle) / middle * 4 * (len(ink) - 1)), 4)
+        return ink[tone + 1 : tone + 2] * share + ink[tone] * (4 - share)
     tone, share = divmod(level, 4)
     return SHADES[tone + 1] * share + SHADES[tone] * (4 - share)
