@@ -1,5 +1,6 @@
 """Specs: what is wrong is said with its place, what is allowed, and the nearest right name."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ from lyrx.engine.errors import SpecError
 from lyrx.engine.spec import Spec, differences, identity
 from lyrx.engine.specfile import load_spec, make_spec, stored_spec
 from lyrx.store import LyrxError
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
 
 BASE = {
     "run": {"name": "x"},
@@ -163,7 +166,7 @@ def test_identity_leaves_out_where_and_how():
 
 
 def test_every_example_is_a_valid_spec():
-    examples = sorted((Path(__file__).parent.parent / "examples").rglob("*.toml"))
+    examples = sorted(EXAMPLES.rglob("*.toml"))
     assert len(examples) >= 2
     for path in examples:
         assert isinstance(load_spec(path), Spec)
@@ -171,6 +174,29 @@ def test_every_example_is_a_valid_spec():
 
 def labels(**probe: object) -> list[str]:
     return [column.label for column in make_spec({**BASE, "train": {"epochs": 9}, "probe": probe}).columns()]
+
+
+@pytest.mark.parametrize("path", sorted((EXAMPLES / "paper").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_quick_form_in_a_specs_head_is_a_valid_spec_too(path: Path, tmp_path: Path):
+    lines = iter(path.read_text().splitlines())
+    line = next(line for line in lines if line.startswith("#") and "quick form" in line)
+    while "--set" not in line:
+        line = next(lines)
+    said = []
+    while "--set" in line:
+        said += shlex.split(line[line.index("--set") :])
+        line = next(lines)
+    overrides = [word for word in said if word != "--set"]
+    assert len(said) == 2 * len(overrides) > 4
+    folder = [key for key in overrides if key.endswith(("=FOLDER", "=FILE"))]
+    given = [key for key in overrides if key not in folder] + [f"data.root={tmp_path}"]
+    quick, whole = load_spec(path, given), load_spec(path)
+    assert quick.run.name != whole.run.name, "it would be taken for the run itself"
+    assert quick.train.epochs <= 3
+    assert not quick.train.imported
+    columns = quick.columns()
+    assert columns[0].kind == "rerandomise"
+    assert [column.checkpoint for column in columns[1:]] == list(quick.train.kept())
 
 
 def test_columns_are_ordered_unique_and_end_at_the_trained_network():
