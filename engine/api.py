@@ -150,8 +150,9 @@ def probe(
                 known = [work for work in works if work.tally.seen and work.failure is None]
                 estimates = {work.key: estimate_of(work, len(ordered)) for work in known}
                 failures = tuple(str(work.failure) for work in works if work.failure is not None)
-                fallbacks = tuple(forwards.fallbacks.values())
-                return ProbeResult(info, estimates, baseline.error, baseline.loss, tolerance, fallbacks, failures)
+                fallbacks, notes = tuple(forwards.fallbacks.values()), (forwards.mixes,) if forwards.mixes else ()
+                known_of = baseline.error, baseline.loss, tolerance
+                return ProbeResult(info, estimates, *known_of, fallbacks, failures, notes)
 
             for group in sweep.run(works):
                 for work in group:
@@ -186,10 +187,9 @@ def _check_labels(output: Any, examples: int, labels: Any) -> None:
 
 
 def _rule(tolerance: float, exact: bool) -> Rule:
-    try:
-        return Rule(tolerance=tolerance, exact=exact)
-    except (TypeError, ValueError) as error:
-        raise SpecError(f"tolerance: {error}.") from None
+    if not isinstance(tolerance, (int, float)) or not 0 <= tolerance <= 1:
+        raise SpecError(f"tolerance={tolerance!r} is not possible: it is a fraction from 0 to 1; 5 points are 0.05.")
+    return Rule(tolerance=tolerance, exact=exact)
 
 
 def _columns(at: Sequence[str] | None, epochs: Sequence[int], can_build: bool, draws: int) -> tuple[Column, ...]:

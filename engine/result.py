@@ -36,6 +36,8 @@ class ProbeResult:
     """What was not replayed, and why."""
     failures: tuple[str, ...] = ()
     """The network's own errors with a layer replaced, layer and column named: such a draw counts as not measured."""
+    notes: tuple[str, ...] = ()
+    """What else to know of the numbers."""
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -101,7 +103,8 @@ class ProbeResult:
             "granularity": self.info.granularity,
             "cells": cells,
             "fallbacks": [{"layer": one.row, "kind": one.kind, "reason": one.reason} for one in self.fallbacks],
-        } | ({"failures": list(self.failures)} if self.failures else {})
+        }
+        value |= {name: list(said) for name in ("failures", "notes") if (said := getattr(self, name))}
         return json.dumps(value, indent=2, allow_nan=False)
 
     def to_xarray(self) -> "xarray.Dataset":

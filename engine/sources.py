@@ -92,6 +92,9 @@ class StateSource:
             raise ModelError("re-randomisation needs `build`, a function that makes a fresh network.")
         tensors = named_tensors(self._build(seed))
         self._check(tensors, "a network that `build` makes")
+        weights = [name for name, info in self.infos.items() if info.kind == "parameter"]
+        if weights and all(same_bits(tensors[name].cpu(), self._final[name]) for name in weights):
+            raise ModelError("`build` makes the trained network itself; it must make a freshly initialised one.")
         return {name: tensors[name].cpu() for name in names}
 
     @contextmanager

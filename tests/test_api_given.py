@@ -120,6 +120,7 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"tolerance": "x"}, "tolerance"),
     ({"tolerance": None}, "tolerance"),
     ({"tolerance": float("nan")}, "tolerance"),
+    ({"tolerance": 5}, "a fraction from 0 to 1; 5 points are 0.05"),
     ({"device": "gpu"}, "device='gpu' is not possible"),
     ({"device": "mps"}, "device='mps' is not possible"),
     ({"device": 3.5}, "device=3.5 is not possible"),
@@ -161,6 +162,8 @@ def test_a_gpu_that_is_not_there(model, data):
 def test_a_build_that_hands_out_the_probed_network(model, data):
     with pytest.raises(ModelError, match="build hands out the network that is being probed"):
         probe(model, data, at=["random"], build=lambda: model)
+    with pytest.raises(ModelError, match="`build` makes the trained network itself"):
+        probe(model, data, at=["random"], build=lambda: copy.deepcopy(model))
 
 
 DATA: list[tuple[Callable[[Tensor, Tensor], Any], str]] = [
@@ -231,15 +234,17 @@ def test_examples_that_know_of_each_other_are_spoken_of(data):
         nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH, track_running_stats=False), nn.Linear(WIDTH, CLASSES)
     )
     with pytest.warns(RuntimeWarning, match="depends on the others in its batch"):
-        probe(mixing, data, at=["zero"])
+        result = probe(mixing, data, at=["zero"])
+    assert "depends on the others" in result.notes[0]
+    assert "depends on the others" in result.to_json()
     with pytest.warns(RuntimeWarning, match="or on chance"):
         probe(Answers(lambda scores: nn.functional.dropout(scores, training=True)), data, at=["zero"])
 
 
 @pytest.mark.filterwarnings("error")
 def test_most_networks_are_not_spoken_of(model, data):
-    probe(model, data, at=["zero"])
-    probe(model, (data[0][:1], data[1][:1]), at=["zero"])
+    assert probe(model, data, at=["zero"]).notes == ()
+    assert probe(model, (data[0][:1], data[1][:1]), at=["zero"]).notes == ()
 
 
 def test_answers_that_look_from_one_example_to_the_next(model, data):

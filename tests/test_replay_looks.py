@@ -1,5 +1,7 @@
 """Networks whose own code looks at numbers: what it does then is another variant's, or another batch's, business."""
 
+import copy
+import pickle
 from collections.abc import Callable
 
 import numpy as np
@@ -20,6 +22,9 @@ LOOKS: dict[str, Callable[[Tensor], bool]] = {
     "array": lambda x: float(x.numpy().max()) > 4,
     "array of NumPy's": lambda x: float(np.asarray(x).max()) > 4,
     "DLPack": lambda x: float(np.from_dlpack(x).max()) > 4,
+    "copy": lambda x: copy.deepcopy(x).max().item() > 4,
+    "pickle": lambda x: pickle.loads(pickle.dumps(x)).max().item() > 4,
+    "memory": lambda x: max(x.storage().tolist()) > 4,
     "number": lambda x: x.max().item() > 4,
     "places": lambda x: len((x > 4).nonzero()) > 0,
     "mask": lambda x: len(x[x[:, 0] > 4]) > 0,
@@ -45,6 +50,7 @@ def quiet_and_loud() -> list[Arguments]:
     return [Arguments((scale * torch.randn(8, WIDTH, generator=generator),)) for scale in (0.1, 8, 0.1, 8)]
 
 
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
 @pytest.mark.parametrize("how", LOOKS)
 def test_what_decides_keeps_variants_apart(how: str):
     rows = [Row("a", ("a.weight", "a.bias")), Row("head", ("head.weight", "head.bias"))]
@@ -78,6 +84,7 @@ class ByTheWay(nn.Module):
         return self.head(self.b(x) * factor)
 
 
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
 @pytest.mark.parametrize("how", LOOKS)
 def test_what_was_looked_at_is_there_in_every_replay(how: str):
     rows = [Row(name, (f"{name}.weight", f"{name}.bias")) for name in ("b", "head")]
@@ -121,7 +128,8 @@ def test_a_mask_is_looked_at_but_places_are_not():
 
 
 def test_methods_are_torchs_own_afterwards():
-    own = [getattr(Tensor, name) for name in ("tolist", "numpy", "__dlpack__")]
+    names = ("tolist", "numpy", "storage", "__dlpack__", "__deepcopy__", "__reduce_ex__")
+    own = [getattr(Tensor, name) for name in names]
     seen: list[Tensor] = []
     tensor = torch.arange(3)
     with noticed(seen.append):
@@ -129,7 +137,7 @@ def test_methods_are_torchs_own_afterwards():
         assert np.asarray(tensor).sum() == 3
         assert np.from_dlpack(nn.Parameter(torch.ones(2)).detach()).sum() == 2
     assert len(seen) >= 3
-    assert [getattr(Tensor, name) for name in ("tolist", "numpy", "__dlpack__")] == own
+    assert [getattr(Tensor, name) for name in names] == own
     assert "tolist" not in vars(Tensor)
     made_before = len(seen)
     tensor.tolist()

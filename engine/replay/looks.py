@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .structure import tensors_in
 
-_UNSEEN = ("tolist", "numpy", "__dlpack__")
+_UNSEEN = ("tolist", "numpy", "storage", "__dlpack__", "__deepcopy__", "__reduce_ex__")
 """Methods that hand a tensor's numbers out without an operation. NumPy's own functions call one of them."""
 
 
