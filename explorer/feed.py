@@ -39,6 +39,8 @@ class RunFeed:
         self._run: Run | None = None
         self._probe: Probe | None = None
         self._companions: list[Probe] = []
+        self._pictures: dict[Path, Picture] = {}
+        """What was seen of each of them the last time."""
         self._stamp: tuple[Hashable, ...] | None = None
         self._last: Update | None = None
         self._asked: list[str | None] = []
@@ -84,8 +86,12 @@ class RunFeed:
         self._companions = [again(known.get(other.path), other) for other in run.companions(chosen.info.id)]
         # Taken before reading: what is committed meanwhile is seen the next time.
         self._stamp = (*stamp[:5], self._probe_stamp(), stamp[6])
-        beside = [take_picture(run, other) for other in self._companions]
-        picture = with_companions(take_picture(run, self._probe), beside)
+        pictures = {}
+        for probe in (self._probe, *self._companions):
+            pictures[probe.path] = take_picture(run, probe, self._pictures.get(probe.path))
+        self._pictures = pictures
+        own, *beside = pictures.values()
+        picture = with_companions(own, beside)
         update = Update(picture, tuple(probe.info.id for probe in probes))
         if update == self._last and not force:
             return None  # a stamp changes for some moments after what it stamps

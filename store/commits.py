@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import DamagedError
-from .files import PARTIAL, canonical, flush, read_json, replace_files, sha256
+from .files import canonical, flush, parse_json, replace_files, sha256
 
 Index = tuple[int, ...]
 
@@ -28,11 +28,12 @@ class Commits:
 
     def __init__(self, array: Path):
         self.folder = array / "commits"
+        self._folder = str(self.folder)
         self._cache: dict[str, tuple[tuple[int, int, int], bool, dict[str, Any]]] = {}
 
     def path(self, index: Index) -> Path:
         """The file of the record at `index`."""
-        return self.folder / (".".join(map(str, index)) + ".json")
+        return self.folder / _name(index)
 
     def write(self, index: Index, record: Mapping[str, Any]) -> None:
         """Commit: from here on the contents at `index` exist. `record` must hold `hash` and `fingerprint`."""
@@ -51,45 +52,53 @@ class Commits:
 
     def read(self, index: Index) -> dict[str, Any] | None:
         """The record at `index`, or None. Raises DamagedError."""
-        return self._read(self.path(index))
+        return self.read_file(_name(index))
 
-    def _read(self, path: Path) -> dict[str, Any] | None:
+    def read_file(self, name: str) -> dict[str, Any] | None:
+        """The record in the file called `name`, or None. Raises DamagedError.
+
+        Of tens of thousands of records, what is done for each is what opening a large heatmap takes.
+        """
+        path = f"{self._folder}/{name}"
+        known = self._cache.get(name)
         try:
-            stat = path.stat()
+            stat = os.stat(path)
             # A record is replaced, never rewritten in place: another inode or time means another record.
             stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-            known = self._cache.get(path.name)
             if known and known[0] == stamp and known[1]:
                 return known[2]
             settled = time.time_ns() - stat.st_mtime_ns > _SETTLED
-            record = read_json(path)
+            with open(path, "rb", buffering=0) as file:
+                data = file.readall()
         except FileNotFoundError:
-            self._cache.pop(path.name, None)
+            self._cache.pop(name, None)
             return None
+        record = parse_json(data, path)
         if not isinstance(record.get("fingerprint"), str) or "hash" not in record:
             raise DamagedError(f"{path} is damaged: it lacks its hash or fingerprint.")
-        if "seal" in record and sha256(_unsealed(record)) != record["seal"]:
+        if "seal" in record and not _sealed(data, record):
             raise DamagedError(f"{path} is damaged: it does not say what was committed.")
         if known and known[2] == record:
             record = known[2]  # the same object for the same contents: others remember what they made of it
-        self._cache[path.name] = (stamp, settled, record)
+        self._cache[name] = (stamp, settled, record)
         return record
 
     def indices(self) -> list[Index]:
         """Every index that has a record, in order."""
-        return sorted(self._indices())
+        return sorted(index for index, _ in self.files())
 
-    def _indices(self) -> Iterator[Index]:
+    def files(self) -> Iterator[tuple[Index, str]]:
+        """Every index that has a record, and the name of its file, in no order."""
         try:
             entries = os.listdir(self.folder)
         except FileNotFoundError:
             return
         for name in entries:
-            if name.endswith(PARTIAL):
+            if not name.endswith(".json"):
                 continue
-            parts = name.removesuffix(".json").split(".")
-            if name.endswith(".json") and all(part.isdecimal() for part in parts):
-                yield tuple(int(part) for part in parts)
+            parts = name[:-5].split(".")
+            if all(map(str.isdecimal, parts)):
+                yield tuple(map(int, parts)), name
 
     def stamp(self) -> tuple[int, ...]:
         """Changes whenever a record comes, goes or is replaced (cheap: for those who follow a growing store).
@@ -107,6 +116,20 @@ def folder_stamp(folder: Path) -> tuple[int, ...]:
         return (0, 0, 0)
     now = time.time_ns()
     return (stat.st_ino, stat.st_mtime_ns, 0 if now - stat.st_mtime_ns > _SETTLED else now)
+
+
+def _name(index: Index) -> str:
+    return ".".join(map(str, index)) + ".json"
+
+
+def _sealed(data: bytes, record: Mapping[str, Any]) -> bool:
+    """Whether the seal in a record's bytes is that of all else in them."""
+    seal = record["seal"]
+    end = b',"seal":"%s"}' % seal.encode() if isinstance(seal, str) else b""
+    # As it was written it need not be put together again to be hashed; somebody may have laid it out otherwise.
+    if end and data.endswith(end) and sha256(data[: -len(end)] + b"}") == seal:
+        return True
+    return sha256(_unsealed(record)) == seal
 
 
 def _unsealed(record: Mapping[str, Any]) -> bytes:

@@ -121,8 +121,13 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises FileNotFoundError if there is none, DamagedError if it is no JSON object.
     """
+    return parse_json(path.read_bytes(), path)
+
+
+def parse_json(data: bytes, path: Path | str) -> dict[str, Any]:
+    """The JSON object that `data` from the file `path` is. Raises DamagedError if it is none."""
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(data)
     except (ValueError, UnicodeDecodeError) as error:
         raise DamagedError(f"{path} is damaged: {error}. Run `lyrx check` on the store.") from error
     if not isinstance(value, dict):

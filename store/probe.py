@@ -83,6 +83,8 @@ class Probe:
         self._distance = Rows(path / "distance", (len(info.checkpoints),), (layers, len(NORMS)))
         self._baseline = BaselineArrays(path)
         self._fallbacks = Fallbacks(path / "estimate" / "fallbacks", info.fingerprint)
+        self._known: dict[Cell, tuple[Row, Estimate]] = {}
+        """What was made of rows that may not have changed since."""
 
     def write(self, cell: Cell, estimate: Estimate, *, durable: bool = True, **extra: Any) -> None:
         """Commit a cell's estimate, in place of the one before. See :meth:`write_many`."""
@@ -152,7 +154,7 @@ class Probe:
         placed += [(Cell(None, *index), row) for index, row in network.items()]
         ours = [(cell, row) for cell, row in placed if self._ours(row)]
         return Results(
-            {cell: Estimate.from_values(row.values) for cell, row in ours},
+            {cell: self._estimate_of(cell, row) for cell, row in ours},
             {
                 self.info.checkpoints[index]: (row.values[0::2], row.values[1::2])
                 for (index,), row in distances.items()
@@ -162,6 +164,12 @@ class Probe:
             {Cell(*index) for index in damaged_cells} | {Cell(None, *index) for index in damaged_network},
             {cell: row.record for cell, row in ours},
         )
+
+    def _estimate_of(self, cell: Cell, row: Row) -> Estimate:
+        known = self._known.get(cell)
+        if known is None or known[0] is not row:
+            known = self._known[cell] = row, Estimate.from_values(row.values)
+        return known[1]
 
     def missing(self) -> list[Cell]:
         """Cells without any committed number, the whole network's row first. A damaged cell counts as missing.

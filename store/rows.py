@@ -8,12 +8,12 @@ kill has left it apart from its record.  Records of older versions have no numbe
 Reading needs no zarr: a heatmap of thousands of cells opens in a blink, and the terminal app starts without it.
 """
 
-import contextlib
 import math
 import os
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import ge
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Rows:
         self.leading = leading
         self.row = row
         self.commits = Commits(path)
+        self._format = struct.Struct(f"<{math.prod(row)}d")
         self._array: Any = None
         self._plain: bool | None = None
         self._carried: set[Index] = set()
@@ -107,7 +108,7 @@ class Rows:
             record = self.commits.read(index)
             if record is None or "values" in record:
                 return
-            row = self._read(index)
+            row = self._read(index, self.commits.path(index).name)
         except DamagedError:
             self.commits.withdraw(index)
             return
@@ -148,13 +149,17 @@ class Rows:
 
     def read(self, index: Index) -> Row | None:
         """The row at `index` if it is committed, else None. Raises DamagedError."""
-        # A second look: between the two reads a writer may have replaced an older version's row.
-        with contextlib.suppress(DamagedError):
-            return self._read(index)
-        return self._read(index)
+        return self._read_file(index, self.commits.path(index).name)
 
-    def _read(self, index: Index) -> Row | None:
-        record = self.commits.read(index)
+    def _read_file(self, index: Index, name: str) -> Row | None:
+        try:
+            return self._read(index, name)
+        except DamagedError:
+            # A second look: between the two reads a writer may have replaced an older version's row.
+            return self._read(index, name)
+
+    def _read(self, index: Index, name: str) -> Row | None:
+        record = self.commits.read_file(name)
         if record is None:
             return None
         if "values" not in record:
@@ -162,12 +167,13 @@ class Rows:
         known = self._rows.get(index)
         if known is not None and known.record is record:
             return known
-        path = self.commits.path(index)
         try:
-            data = struct.pack(f"<{math.prod(self.row)}d", *map(float, record["values"]))
+            data = self._format.pack(*map(float, record["values"]))
         except (TypeError, ValueError, OverflowError, struct.error) as error:
+            path = self.commits.path(index)
             raise DamagedError(f"{path} is damaged: its values are no row of {self.path.name}: {error}.") from error
         if sha256(data) != record["hash"]:
+            path = self.commits.path(index)
             raise DamagedError(f"{path} is damaged: its values are not those that were committed.")
         row = self._rows[index] = Row(index, _unpacked(data), record)
         return row
@@ -207,11 +213,11 @@ class Rows:
         """Every committed row, and those that cannot be trusted."""
         rows: dict[Index, Row] = {}
         damaged: dict[Index, DamagedError] = {}
-        for index in self.commits.indices():
-            if len(index) != len(self.leading) or any(i >= n for i, n in zip(index, self.leading, strict=True)):
+        for index, name in sorted(self.commits.files()):
+            if len(index) != len(self.leading) or any(map(ge, index, self.leading)):
                 continue  # a record of nothing that this array has
             try:
-                row = self.read(index)
+                row = self._read_file(index, name)
             except DamagedError as error:
                 damaged[index] = error
                 continue

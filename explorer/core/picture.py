@@ -6,6 +6,7 @@ The text heatmap, the JSON and the app are three views of this one thing.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import is_
 from statistics import fmean, stdev
 from typing import Any, ClassVar
 
@@ -126,6 +127,8 @@ class CellSummary:
     device: str = ""
     seeds: tuple[int | None, ...] = ()
     """What each draw's random numbers derive from; None where none are drawn, or its record does not say."""
+    records: tuple[Mapping[str, Any], ...] = field(default=(), repr=False, compare=False)
+    """What it was made of: each draw's commit record."""
 
     @property
     def measured(self) -> bool:
@@ -286,8 +289,11 @@ class Picture:
         return self.progress.total
 
 
-def take_picture(run: Run, probe: Probe | None = None) -> Picture:
-    """Read what is committed of `probe` (default: the newest one of `run`)."""
+def take_picture(run: Run, probe: Probe | None = None, before: Picture | None = None) -> Picture:
+    """Read what is committed of `probe` (default: the newest one of `run`).
+
+    `before` is what the last call for this very `probe` returned: of a heatmap of thousands of cells few have changed.
+    """
     probe = probe or run.probe()
     info = probe.info
     results = probe.results()
@@ -297,19 +303,24 @@ def take_picture(run: Run, probe: Probe | None = None) -> Picture:
     broken = {(cell.layer, cell.column) for cell in results.damaged_cells}
     history, damaged = run.history.read()
     progress = Progress.of(info, results.estimates)
+    known = before.cells if before is not None and before.probe is info else {}
+
+    def summary(place: tuple[int | None, int]) -> CellSummary:
+        there = draws.get(place, ())
+        wanted = 1 if place[0] is None else info.columns[place[1]].draws
+        records = tuple(results.records[cell] for cell in there)
+        same = known.get(place)
+        # What is the same object was not committed anew (:mod:`...store.rows`).
+        if same is not None and same.damaged == (place in broken) and _are(same.records, records):
+            return same
+        estimates = tuple(results.estimates[cell] for cell in there)
+        return CellSummary(estimates, wanted, place in broken, records=records, **_facts(records))
+
     return Picture(
         run=run.info,
         probe=info,
         status=run.status_of(complete=progress.complete),
-        cells={
-            place: CellSummary(
-                tuple(results.estimates[cell] for cell in draws.get(place, ())),
-                1 if place[0] is None else info.columns[place[1]].draws,
-                place in broken,
-                **_facts([results.records[cell] for cell in draws.get(place, ())]),
-            )
-            for place in draws.keys() | broken
-        },
+        cells={place: summary(place) for place in draws.keys() | broken},
         distances=results.distances,
         history=history,
         committed=run.checkpoints.committed(),
@@ -317,6 +328,11 @@ def take_picture(run: Run, probe: Probe | None = None) -> Picture:
         progress=progress,
         fallbacks=tuple(probe.fallbacks()),
     )
+
+
+def _are(some: Sequence[object], others: Sequence[object]) -> bool:
+    """Whether they are the very same objects."""
+    return len(some) == len(others) and all(map(is_, some, others))
 
 
 def _facts(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
