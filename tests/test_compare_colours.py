@@ -13,7 +13,7 @@ from lyrx.explorer.core.compare import difference_scene, scenes
 from lyrx.explorer.core.compare_heads import about_text, scale_text
 from lyrx.explorer.core.grid import HEAD, Grid
 from lyrx.explorer.core.marks import MARKS, State
-from lyrx.explorer.core.paint import paints
+from lyrx.explorer.core.paint import by_colour, paints
 from lyrx.explorer.core.scene import Scene
 from lyrx.explorer.core.view import HeatView
 from lyrx.explorer.screens.compare_pane import Pane
@@ -48,7 +48,7 @@ def cells(scene: Scene, system: str | None, row: int, dark: bool = True) -> list
     """The cells of a row, each as it is drawn on such a terminal."""
     width, height = 160, 4 + len(scene.rows)
     strips = lines(scene, width, height, system, dark)
-    grid = Grid.fit(scene, width, height, shaded=system is None)
+    grid = Grid.fit(scene, width, height, shaded=system is None, halves=by_colour(system))
     top = HEAD + grid.line_of(row) * grid.cell_height
     return [strips[top].crop(grid.x(column), grid.x(column) + grid.cell_width) for column in range(grid.columns)]
 
@@ -73,6 +73,12 @@ def test_every_level_looks_otherwise_than_all_others(system, digits: bool, dark:
         edges = [rendered(cell.crop(0, 1), system) for cell in found]
         if system is not None:
             assert len(set(edges)) == LEVELS
+
+
+@on_every_terminal
+def test_every_level_is_told_apart_in_the_overview(system):
+    found = cells(difference(overview=True), system, ROWS["fc1"])
+    assert len({rendered(cell, system) for cell in found}) == LEVELS
 
 
 @dark_and_light

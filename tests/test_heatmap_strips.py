@@ -8,6 +8,7 @@ import pytest
 from lyrx.explorer.core import ramp
 from lyrx.explorer.core.grid import HEAD, Grid
 from lyrx.explorer.core.marks import MARKS, Place, State
+from lyrx.explorer.core.paint import by_colour
 from lyrx.explorer.core.picture import METRICS
 from lyrx.explorer.core.scene import NETWORK, NETWORK_KEY, Look, Row, Scene
 from lyrx.explorer.core.tones import tones
@@ -50,7 +51,7 @@ def made(rows: int, columns: int, *, digits=False, overview=False, scale=ramp.HO
 
 def lines(scene: Scene, width: int, height: int, system: str | None = "truecolor", dark=True) -> list[Strip]:
     """The lines of a viewport that holds all of it."""
-    grid = Grid.fit(scene, width, height, shaded=system is None)
+    grid = Grid.fit(scene, width, height, shaded=system is None, halves=by_colour(system))
     painter = Painter(scene, grid, width, system, tone_styles(tones(dark), system is not None))
     columns = range(len(scene.columns))
     found = [painter.heads(line, columns, None) for line in range(HEAD)]
@@ -148,6 +149,19 @@ def test_levels_stay_distinct_and_ordered_on_every_terminal(scale: ramp.Ramp, sy
     for part in (values[middle:], values[: middle + 1][::-1] if middle else []):
         for low, high in itertools.pairwise(part):
             assert low < high if strictly else low <= high
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=lambda scale: scale.name)
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_levels_stay_distinct_in_the_overview(scale: ramp.Ramp, system):
+    count = len(scale)
+    scene = made(2, count, scale=scale, overview=True,
+                 look=lambda row, column: Look(Place(State.DONE, 0.5), column if row == 0 else 5))  # fmt: skip
+    grid = Grid.fit(scene, 160, 20, shaded=system is None, halves=by_colour(system))
+    first = lines(scene, 160, 20, system)[HEAD]
+    cells = [first.crop(grid.x(column), grid.x(column) + grid.cell_width) for column in range(count)]
+    assert len({rendered(cell, system) for cell in cells}) == count
+    assert grid.per_line == (2 if system in ("truecolor", "256") else 1)
 
 
 @pytest.mark.parametrize("scale", SCALES, ids=lambda scale: scale.name)

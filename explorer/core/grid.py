@@ -48,8 +48,11 @@ class Grid:
     per_line: int = 1
 
     @classmethod
-    def fit(cls, scene: Scene, width: int, height: int, *, shaded: bool = False) -> "Grid":
-        """The geometry for a viewport of `width` x `height`; `shaded` where there are no colours."""
+    def fit(cls, scene: Scene, width: int, height: int, *, shaded: bool = False, halves: bool = True) -> "Grid":
+        """The geometry for a viewport of `width` x `height`.
+
+        `shaded` where there are no colours, `halves` where a level is one colour: two of them share a character then.
+        """
         body, network = scene.body, scene.body < len(scene.rows)
         kinds = [column.kind for column in scene.columns]
         gaps = [kind != after for kind, after in zip(kinds, [*kinds[1:], kinds[-1]], strict=True)]
@@ -63,7 +66,7 @@ class Grid:
         room = width - names - sum(gaps)
         widest = OVERVIEW_WIDEST if scene.overview else WIDEST
         cell_width = min(widest, max(least, room // max(1, len(gaps))))
-        per_line = 2 if scene.overview and not shaded else 1
+        per_line = 2 if scene.overview and halves and not shaded else 1
         lines = -(-body // per_line)
         # The whole network's row may be lower than the others, so that these can be higher.
         spare = height - HEAD

@@ -20,6 +20,11 @@ class Paint:
     """Of the cell's text, where `style` is that of blanks or shades."""
 
 
+def by_colour(system: str | None) -> bool:
+    """Whether a level is one colour on such a terminal, and neither a shade nor characters."""
+    return system not in (None, "standard", "windows")
+
+
 @lru_cache(maxsize=32)
 def paints(ramp: Ramp, system: str | None) -> tuple[Paint, ...]:
     """How each level of `ramp` looks on a terminal: `system` is 'truecolor', '256', 'standard' (16 colours) or None.
@@ -28,7 +33,7 @@ def paints(ramp: Ramp, system: str | None) -> tuple[Paint, ...]:
     """
     if system is None:
         return tuple(Paint(Style.null(), _shaded(level, ramp)) for level in range(len(ramp)))
-    if system in ("standard", "windows"):
+    if not by_colour(system):
         return tuple(Paint(Style(color=mix.fore, bgcolor=mix.back), mix.shade * 4, _text(mix)) for mix in ramp.mixes)
     # By their numbers, which every such terminal knows: half the bytes of three numbers from 0 to 255.
     return tuple(

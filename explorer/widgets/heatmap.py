@@ -18,6 +18,7 @@ from textual.strip import Strip
 from ...store import REINITIALISE
 from ..core.grid import HEAD, Grid
 from ..core.marks import Place
+from ..core.paint import by_colour
 from ..core.scene import Row, Scene
 from ..themes import colours_of
 from .lines import LineView
@@ -155,11 +156,12 @@ class Heatmap(LineView, can_focus=True, inherit_bindings=False):
             return None
         # Twice, since a scrollbar takes a line or a column away.
         width, height = self.container_size
-        shaded = colour_system(self.app) is None
-        grid = Grid.fit(self.scene, width, height, shaded=shaded)
+        system = colour_system(self.app)
+        shaded, halves = system is None, by_colour(system)
+        grid = Grid.fit(self.scene, width, height, shaded=shaded, halves=halves)
         narrow, low = grid.height > height, grid.width > width
         if narrow or low:
-            grid = Grid.fit(self.scene, width - narrow, height - low, shaded=shaded)
+            grid = Grid.fit(self.scene, width - narrow, height - low, shaded=shaded, halves=halves)
         return grid
 
     def _layout_grid(self) -> None:
@@ -272,8 +274,8 @@ class Heatmap(LineView, can_focus=True, inherit_bindings=False):
     def _reveal(self) -> None:
         """Scroll so that the cursor's cell is seen whole."""
         grid = self._grid
-        if grid is None:
-            return
+        if grid is None or not self.viewport.width:
+            return  # it has no room yet, so that nothing would be seen wherever it were scrolled to
         row, column = self.cursor
         x, y = round(self.scroll_x), round(self.scroll_y)
         shown = grid.columns_shown(x, self.viewport.width)
