@@ -261,17 +261,21 @@ async def test_the_store_goes_and_comes_back(own):
         assert line(pilot, "#note") == ""
 
 
-async def test_an_empty_store_says_what_to_do_and_fills(tmp_path, state):
+@pytest.mark.parametrize("keys", [(), ("slash", "x", "escape")], ids=["waiting", "filtering"])
+async def test_an_empty_store_says_what_to_do_and_fills(tmp_path, state, keys: tuple[str, ...]):
     store = Store.open_or_create(tmp_path / "s.zarr")
     async with app(store.path).run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         assert "lyrx batch SPEC.toml" in "\n".join(screen_text(pilot))
-        await pilot.press("enter", "space", "j", "s", "slash", "x", "escape")
+        await pilot.press("enter", "space", "j", "s", *keys)
+        await settle(pilot)
         fakes.training_run(store, "first")
         runs(pilot).read()
         await settle(pilot)
         assert names(pilot) == ["first"]
         assert table(pilot).region.height > 1
+        assert table(pilot).has_focus, "its keys work"
+        assert "open" in screen_text(pilot)[-1]
         shutil.rmtree(tmp_path / "s.zarr" / "runs" / "first")
         runs(pilot).read()
         await settle(pilot)
@@ -384,6 +388,22 @@ async def test_the_cursor_goes_to_its_run_when_that_has_been_read_unless_it_is_m
         screen._show(Table(rows[::-1]))
         await pilot.pause()
         assert runs(pilot).view.run == name
+
+
+async def test_a_store_that_is_slow_to_read_is_not_called_empty(shown):
+    screen = RunsScreen(silent())  # type: ignore[arg-type]
+    async with app(shown).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.app.push_screen(screen)
+        screen._show(Table((), unread=6))
+        await settle(pilot)
+        text = "\n".join(screen_text(pilot))
+        assert "no runs yet" not in text
+        assert "reading 6 …" in text
+        assert table(pilot).has_focus
+        screen._show(Table(()))
+        await settle(pilot)
+        assert "no runs yet" in "\n".join(screen_text(pilot))
 
 
 async def test_a_run_that_is_gone_is_not_waited_for(shown):

@@ -171,10 +171,14 @@ class RunsScreen(GlanceBeside):
     def _arrange(self) -> None:
         """Show the runs that are meant, in their order."""
         found = self.query_text.select(self._sorted, self.clock())
-        self.set_class(self.table is not None and not found, "-none")
+        # Of a store that is slow to read not one run may be known yet: that is not to say that there are none.
+        begun = self.table is not None and not (self.table.unread and not self.table.rows)
+        self.set_class(begun and not found, "-none")
         table = self.query_one(RunTable)
         table.show(found, self.sort, self.descending)
-        if self.table is not None and not found:
+        if found and self.focused is None:
+            table.focus()  # while there was nothing to show it was hidden, and what is hidden loses the focus
+        if begun and not found:
             self.put("#run-empty", self._nothing())
         self._head()
         self._facts()
