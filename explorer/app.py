@@ -19,10 +19,12 @@ os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
+from textual.events import Event, InputEvent
 from textual.filter import Monochrome, NoColor
 from textual.widget import Widget
 from textual.worker import WorkerFailed
 
+from .collecting import EVERY, Collector
 from .core.doing import ProbeKey
 from .core.incidents import Incidents
 from .core.picture import Picture
@@ -115,6 +117,7 @@ class LyrxApp(ThriftyApp, inherit_bindings=False):
         self._first = first
         self.clock = time.time
         self._telling = False
+        self.collector = Collector()
         make_sturdy(self, self._handle_exception, self._forgives)
 
     def _look(self, config: "Config | None", remembering: "Remembering | None") -> None:
@@ -144,6 +147,13 @@ class LyrxApp(ThriftyApp, inherit_bindings=False):
             from .hangup import end_in_order
 
             end_in_order(self)
+            self.collector.take_over()
+            self.set_interval(EVERY, self.collector.look)
+
+    async def on_event(self, event: Event) -> None:
+        if isinstance(event, InputEvent):
+            self.collector.used()
+        await super().on_event(event)
 
     def _use(self, config: "Config") -> None:
         """A person's keys, and what is wrong with the settings."""

@@ -20,19 +20,21 @@ def run_app(store_path: Path, worker: list[str] | None, run: str | None, *, fres
     """
     store = Store.open(store_path)
     name = None if run is None else store.run(run).name
-    feed = TableFeed(store_path, RowCache.of(store_path))
-    found: list[Table] = []
-    # Read while the app is being built: the first frame then shows the runs, and a slow disk delays no frame.
-    reader = threading.Thread(target=_read_first, args=(feed, found), daemon=True)
-    reader.start()
     from .remembering import Remembering
     from .settings import settings
 
-    config = settings()
     remembering = Remembering(store_path, fresh=fresh_view)
     if name is None:
         name = _still_there(store, remembering.run)
-    reader.join(0.2)
+    feed = TableFeed(store_path, RowCache.of(store_path))
+    found: list[Table] = []
+    reader = threading.Thread(target=_read_first, args=(feed, found), daemon=True)
+    if name is None:
+        # Read while the app is being built: the first frame then shows the runs, and a slow disk delays no frame.
+        reader.start()
+    config = settings()
+    if name is None:
+        reader.join(0.2)
     app = LyrxApp(
         store_path,
         worker,

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from .errors import DamagedError, RunLockedError, RunNotFoundError, StoreNotWritableError
 from .files import read_json, write_json
 
@@ -75,6 +73,9 @@ def writer_lock(folder: Path, run: str, purpose: str) -> Iterator[None]:
     Raises RunLockedError when a live process has it, RunNotFoundError when the run has just been removed,
     StoreNotWritableError when the file system refuses.
     """
+    # Not for those who only read: it takes as long to import as all of the store.
+    from filelock import FileLock, Timeout
+
     lock = FileLock(folder / "lock", thread_local=False)
     try:
         before = folder.stat().st_ino

@@ -7,8 +7,8 @@ RUN is a run of the store whose name is on the first screen (the newest one), an
 table from the start before; posting (https://posting.sh), an app of the same kind, if it is installed at PATH (made by
 `python -m venv PATH && PATH/bin/pip install posting 'tree-sitter<0.26'`; its highlighter crashes with a newer one); and
 a process that only imports Textual's app.  --heatmap opens the app straight on a run of another store, until TEXT (a
-part of a layer's name, say) is shown, on 120 x 36.  Each has its turn in every round: a busy machine is as unfair to all.
-The ratios are those of the pairs.
+part of a layer's name, say) is shown, on 120 x 36.  Each has its turn in every round: a busy machine is as unfair to
+all.  The ratios are those of the pairs.
 """
 
 import argparse

@@ -251,7 +251,8 @@ def picture(name: str, data: Path, examples: int, device: torch.device, epochs: 
             inside = (found.error >= decided.low - 1e-12) & (found.error <= decided.high + 1e-12)
             print(f"  in the decided heatmap's intervals: {int(inside.sum())} of {inside.size} cells")
         apart = np.abs(exact["replay"].error - exact["full"].error) * count
-        print(f"the two differ in {int((apart > 0.5).sum())} of {apart.size} cells, by {apart.max():.0f} examples at most")
+        others = int((apart > 0.5).sum())
+        print(f"the two differ in {others} of {apart.size} cells, by {apart.max():.0f} examples at most")
 
 
 def plain_loop(model: nn.Module, inputs: Tensor, result: ProbeResult, build: Callable[[], nn.Module]) -> float:

@@ -20,6 +20,8 @@ class Terminal:
         self._size = struct.pack("HHHH", lines, columns, 0, 0)
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
+            # As installed: modules that are compiled at every start say nothing of a program that has been.
+            os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
             os.environ.update(TERM="xterm-256color", COLORTERM="truecolor", **environment)
             try:
                 os.execvp(command[0], command)
