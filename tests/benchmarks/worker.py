@@ -4,7 +4,8 @@
 
 Measures one cell of RUN again and again through a real `lyrx worker` process, until it is decided or with --exact on
 all examples, and beside it, in turn, the plain forward of the whole network over the examples that the probe sees, in
-this process.  Then, in this process with everything warm, the time from asking until a cell's first estimate is committed, for every row.
+this process.  Then, in this process with everything warm, the time from asking until a cell's first estimate is
+committed, for every row.
 """
 
 import argparse
