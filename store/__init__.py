@@ -19,6 +19,7 @@ from .errors import (
     StoreNotFoundError,
     StoreNotWritableError,
     StoreVersionError,
+    UnreadableError,
 )
 from .failure import Failure
 from .fallbacks import Fallback
@@ -76,6 +77,7 @@ __all__ = [
     "StoreNotWritableError",
     "StoreVersionError",
     "TensorInfo",
+    "UnreadableError",
     "Writer",
     "change_settings",
     "did_you_mean",

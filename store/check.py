@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .commits import Index
-from .errors import DamagedError, LyrxError, RunLockedError, RunNotFoundError, StoreNotWritableError
+from .errors import DamagedError, LyrxError, RunLockedError, RunNotFoundError, StoreNotWritableError, UnreadableError
 from .files import is_leftover, maker_alive
 from .rows import Rows
 from .run import Run
@@ -42,7 +42,10 @@ def check_store(store: Store, report: Report) -> Iterator[str]:
             if is_leftover(entry.name):
                 _sweep(entry, report, busy=maker_alive(entry.name))
     for run in runs:
-        _check_run(run, report)
+        try:
+            _check_run(run, report)
+        except UnreadableError as error:
+            report.damaged.append(error)
         yield run.name
 
 

@@ -27,6 +27,10 @@ class StoreNotWritableError(LyrxError, PermissionError):
     """The store can be read but not written."""
 
 
+class UnreadableError(LyrxError, OSError):
+    """The system refuses to read a file of a store, which may well be whole."""
+
+
 class RunNotFoundError(LyrxError, LookupError):
     """The store holds no run of that name."""
 

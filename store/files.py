@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import DamagedError
+from .errors import DamagedError, UnreadableError
 
 PARTIAL = ".partial"
 
@@ -119,9 +119,18 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in `path`.
 
-    Raises FileNotFoundError if there is none, DamagedError if it is no JSON object.
+    Raises FileNotFoundError (NotADirectoryError) if there is none, UnreadableError if it may not be read, DamagedError
+    if it is no JSON object.
     """
-    return parse_json(path.read_bytes(), path)
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise UnreadableError(
+            f"{path} cannot be read: {error.strerror or error}. Look at its permissions, and at the disk it lies on."
+        ) from error
+    return parse_json(data, path)
 
 
 def parse_json(data: bytes, path: Path | str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Store:
     def open(cls, path: str | os.PathLike[str]) -> "Store":
         """The store at `path`.
 
-        Raises StoreNotFoundError, NotAStoreError, StoreVersionError (written by a newer lyrx).
+        Raises StoreNotFoundError, NotAStoreError, UnreadableError, StoreVersionError (written by a newer lyrx).
         """
         path = Path(path)
         if not path.exists():
@@ -46,8 +46,6 @@ class Store:
             attributes = read_json(path / "zarr.json").get("attributes")
         except (FileNotFoundError, NotADirectoryError) as error:
             raise NotAStoreError(f"{path} is not a lyrx store: it has no zarr.json.") from error
-        except PermissionError as error:
-            raise NotAStoreError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
         lyrx = attributes.get(ATTRIBUTE) if isinstance(attributes, dict) else None
         if not isinstance(lyrx, dict) or not isinstance(lyrx.get("schema"), int):
             raise NotAStoreError(f"{path} is a Zarr hierarchy, but not a lyrx store. Name another with --store.")
