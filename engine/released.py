@@ -22,6 +22,15 @@ _PREFIXES = ("", "opt/target/", "params/")
 _MARKS = {"embedding/kernel": "VisionTransformer", "stem/kernel": "MlpMixer"}
 """What tells the layout of an `.npz`, and which of timm's networks it is for."""
 
+_POSITIONS = "Transformer/posembed_input/pos_embedding"
+_LATER = {
+    _POSITIONS: "pos_embedding",
+    "MultiHeadDotProductAttention_1": "MultiHeadDotProductAttention_0",
+    "MlpBlock_3": "MlpBlock_0",
+    "LayerNorm_2": "LayerNorm_1",
+}
+"""Names of a Vision Transformer's arrays, and what they are in the files of big_vision."""
+
 
 def is_released(names: Iterable[str]) -> bool:
     """Whether arrays of these names are in the released layout."""
@@ -51,10 +60,12 @@ def read_released(path: Path, model: nn.Module) -> tuple[dict[str, Tensor], list
             for name, (tensor, kind) in _pair("head", "head", "dense").items():
                 if prefix + name in shapes:
                     state[tensor] = torch.from_numpy(np.ascontiguousarray(_BACK[kind](file[prefix + name])))
-    expected = {prefix + name for name in released_arrays(model)}
-    unused = sorted(shapes.keys() - expected)
-    notes = [f"not used: {', '.join(unused)}"] if unused else []
-    return state, notes + (_resized(model, prefix, shapes) if network == "VisionTransformer" else [])
+    later = network == "VisionTransformer" and prefix + _LATER[_POSITIONS] in shapes
+    expected = {prefix + _stored(name, later) for name in released_arrays(model)}
+    unused = [inert(name) for name in sorted(shapes.keys() - expected)]
+    more = f" and {len(unused) - 6} more" if len(unused) > 6 else ""
+    notes = [f"not used: {', '.join(unused[:6])}{more}"] if unused else []
+    return state, notes + (_resized(model, prefix, later, shapes) if network == "VisionTransformer" else [])
 
 
 def released_arrays(model: nn.Module) -> dict[str, np.ndarray]:
@@ -111,10 +122,17 @@ def _read_mixer(model: nn.Module, array: Callable[[str], "np.ndarray | None"]) -
     return state
 
 
-def _resized(model: Any, prefix: str, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+def _stored(name: str, later: bool) -> str:
+    """What the array `name` is called in a file; `later`: one of google-research's big_vision, which timm reads too."""
+    for first, now in _LATER.items() if later else ():
+        name = name.replace(first, now)
+    return name
+
+
+def _resized(model: Any, prefix: str, later: bool, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
     """A note for each of the arrays that timm fits to another grid of patches."""
     wanted = {
-        "Transformer/posembed_input/pos_embedding": tuple(model.pos_embed.shape),
+        _stored(_POSITIONS, later): tuple(model.pos_embed.shape),
         "embedding/kernel": tuple(model.patch_embed.proj.weight.permute(2, 3, 1, 0).shape),
     }
     found = {name: shapes.get(prefix + name, shape) for name, shape in wanted.items()}
@@ -162,7 +180,7 @@ def _mixer(blocks: int) -> _Layout:
 def _vit(blocks: int) -> _Layout:
     found = _pair("embedding", "patch_embed.proj", "conv")
     found["cls"] = ("cls_token", "same")
-    found["Transformer/posembed_input/pos_embedding"] = ("pos_embed", "same")
+    found[_POSITIONS] = ("pos_embed", "same")
     for index in range(blocks):
         here, there = f"Transformer/encoderblock_{index}", f"blocks.{index}"
         found |= _pair(f"{here}/LayerNorm_0", f"{there}.norm1", "same")

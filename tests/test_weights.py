@@ -165,6 +165,36 @@ def test_what_is_resized_or_not_used_is_said(tmp_path: Path):
     assert torch.equal(weights.tensors["pos_embed"], expected)
 
 
+@pytest.mark.parametrize("prefix", ["", "opt/target/"])
+def test_names_may_stand_below_others(prefix: str, tmp_path: Path):
+    np.savez(tmp_path / "a.npz", **{prefix + name: array for name, array in released_arrays(vit(seed=1)).items()})
+    weights = read_weights(str(tmp_path / "a.npz"), vit(seed=2))
+    assert (weights.absent, weights.notes) == ({}, ())
+
+
+def test_a_file_of_big_vision_is_read_and_none_of_it_is_said_to_be_unused(tmp_path: Path):
+    renamed = {
+        "Transformer/posembed_input/": "", "MultiHeadDotProductAttention_1": "MultiHeadDotProductAttention_0",
+        "MlpBlock_3": "MlpBlock_0", "LayerNorm_2": "LayerNorm_1",
+    }  # fmt: skip
+    model, other, arrays = vit(seed=1), vit(seed=2), {}
+    for name, array in released_arrays(model).items():
+        for first, now in renamed.items():
+            name = name.replace(first, now)
+        arrays[f"params/{name}"] = array
+    np.savez(tmp_path / "big.npz", **arrays)
+    weights = read_weights(str(tmp_path / "big.npz"), other)
+    put(weights, other)
+    assert same(model, other)
+    assert (weights.absent, weights.notes) == ({}, ())
+    resized = read_weights(str(tmp_path / "big.npz"), vit(size=16))
+    assert resized.notes == ("pos_embedding resized from [1, 5, 24] to [1, 17, 24]",)
+    np.savez(tmp_path / "more.npz", **arrays, **{f"extra{i}": np.zeros(1) for i in range(9)})
+    assert read_weights(str(tmp_path / "more.npz"), other).notes == (
+        "not used: extra0, extra1, extra2, extra3, extra4, extra5 and 3 more",
+    )
+
+
 def test_a_released_file_of_another_network_is_refused(tmp_path: Path):
     path = tmp_path / "vit.npz"
     write_released(vit(), path)
