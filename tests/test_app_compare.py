@@ -160,6 +160,19 @@ async def test_a_click_in_one_moves_the_cursor_in_the_other(store):
         assert "▸ B" in "\n".join(screen_text(pilot))
 
 
+async def test_keys_work_while_the_chosen_run_has_nothing_to_show(store):
+    async with app(store).run_test(size=(120, 36)) as pilot:
+        view = await opened(pilot, FIRST, "no-such-run")
+        await pilot.press("tab", "down")
+        await settle(pilot)
+        assert view.chosen == 1
+        assert maps(pilot)[0].row_key == "fc2"
+        assert "fc2 at checkpoint 0" in line(pilot, "#compare-place")
+        await pilot.click("#pane-0 .pane-head")
+        await settle(pilot)
+        assert view.chosen == 0
+
+
 async def test_narrow_terminals_show_one_at_a_time_and_tab_changes(store):
     async with app(store).run_test(size=(50, 24)) as pilot:
         view = await opened(pilot, "vit-b16", "vit-b16-again")

@@ -65,12 +65,17 @@ class CompareScreen(LookAtRuns, TakeComparison):
         self._texts()
         self._say()
 
-    def on_descendant_focus(self) -> None:
-        pane = next((p for p in self.panes() if p.map is self.focused), None)
-        if pane is not None and pane.number is not None and pane.number != self.chosen:
-            self.chosen = pane.number
+    def on_pane_picked(self, event: Pane.Picked) -> None:
+        if event.number is not None and event.number != self.chosen:
+            self.chosen = event.number
             self._heads()
             self._texts()
+        self._focus()
+
+    def on_descendant_focus(self) -> None:
+        """Keys go to the heatmap whose cursor counts; Textual gives another one the focus when that one is hidden."""
+        if isinstance(self.focused, SceneMap) and self.focused is not self.leader and self.leader.focusable:
+            self._focus()
 
     def on_scene_map_scrolled(self, event: SceneMap.Scrolled) -> None:
         """All heatmaps are scrolled together with the leader, or with the one that the wheel turns over."""

@@ -173,9 +173,9 @@ class DrawRuns(ComparedRuns):
         if self.mode == "difference" and self.two:
             at = largest_line(alignment, *self.two, metric, scene.scale, lines, column)
             return alignment.lines[at].name, f"the largest {minus(self.pair)} in {group}"
-        number = len([picture for picture in self.pictures[: self.chosen] if picture is not None])
+        number = len([picture for picture in self.pictures[: self.leading] if picture is not None])
         at = worst_line(alignment, self.shown[number], number, metric, scene.scale, lines, column)
-        return alignment.lines[at].name, f"{LETTERS[self.chosen]}'s worst in {group}"
+        return alignment.lines[at].name, f"{LETTERS[self.leading]}'s worst in {group}"
 
     def _say(self) -> None:
         """Bad news first, then what was asked, then what stands between like and like."""

@@ -40,6 +40,13 @@ CompareScreen.-wide #compare-side #compare-place { width: 70; }
 class Pane(Vertical):
     """A heatmap with the name of its run above it, or why there is none."""
 
+    class Picked(Message):
+        """It was pointed at: its run is the one to look at."""
+
+        def __init__(self, number: int | None):
+            super().__init__()
+            self.number = number
+
     def __init__(self, number: int | None):
         super().__init__(id="pane-difference" if number is None else f"pane-{number}", classes="pane")
         self.number = number
@@ -52,6 +59,9 @@ class Pane(Vertical):
     @property
     def map(self) -> SceneMap:
         return self.query_one(SceneMap)
+
+    def on_mouse_down(self) -> None:
+        self.post_message(self.Picked(self.number))
 
 
 class Panes(Container):

@@ -25,7 +25,7 @@ class ComparedRuns(LookActions):
         self.view = view or HeatView()
         self.sides: tuple[Side, ...] = tuple(Side(name) for name in self.runs)
         self.chosen = 0
-        """The run that has the focus."""
+        """The run that a person looks at: where there is room for one heatmap, it is this one's."""
         self.pair: Pair = (0, 1)
         """B - A of these is the difference shown."""
         self.mode = "sides"
@@ -68,7 +68,7 @@ class ComparedRuns(LookActions):
             self._gone, self._heard = "", True
             self.refresh_all()
             # A heatmap that was hidden while its run was read has lost the focus.
-            if self.focused is None:
+            if self.focused is not self.leader:
                 self.call_after_refresh(self._focus)
 
     def _lost(self, trouble: Trouble) -> None:
@@ -131,8 +131,14 @@ class ComparedRuns(LookActions):
         return [self.query_one(f"#pane-{number}", Pane) for number in range(len(self.runs))]
 
     @property
+    def leading(self) -> int:
+        """The run whose cursor counts: the chosen one, or the first that there is something of."""
+        there = [number for number, picture in enumerate(self.pictures) if picture is not None]
+        return self.chosen if self.chosen in there or not there else there[0]
+
+    @property
     def leader(self) -> SceneMap:
-        pane = "#pane-difference" if self.mode == "difference" else f"#pane-{self.chosen}"
+        pane = "#pane-difference" if self.mode == "difference" else f"#pane-{self.leading}"
         return self.query_one(pane, Pane).map
 
     def _focus(self) -> None:
