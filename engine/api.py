@@ -127,7 +127,8 @@ def probe(
         fresh = (lambda drawn: seeded(drawn, lambda: built(build, model))) if build else None
         source = StateSource(model, states, fresh)
         ordered = inputs.ordered(order_of(len(inputs), seed))
-        with source.kept(model), Forwards(model, Precision(precision, place), replay=evaluator == "replay") as forwards:
+        replay = evaluator == "replay"
+        with Forwards(model, Precision(precision, place), replay=replay) as forwards, source.kept(model):
             forwards.prepare(ordered.between(0, min(CHECKED, len(ordered)))[0])
             if forwards.mixes:
                 warnings.warn(forwards.mixes, RuntimeWarning, stacklevel=2)

@@ -23,7 +23,7 @@ from .opened import Batch
 from .precision import Precision
 from .replay.fold import Fold
 from .replay.fuse import Fusion
-from .replay.purity import left_alone, put_back
+from .replay.purity import Places, left_alone, put_back
 from .replay.recipe import Recipe
 from .replay.replayer import Arguments, DivergedError, Record, Replayer, UnreplayableError
 from .replay.structure import tensors_in
@@ -93,6 +93,7 @@ class Forwards:
         self._trained: Any = None  # the trained network's output for the slice
         self._layout = ExitStack()
         self._counting: list[tuple[Tensor, Tensor]] = []  # buffers that each forward alters, with their trained values
+        self._moving: Places | None = None  # weights and buffers that each forward puts something else in the place of
         self._stack = ExitStack()
 
     def __enter__(self) -> "Forwards":
@@ -116,7 +117,7 @@ class Forwards:
         self._checked.clear()
         self._slice = self._trained = None
         self._folds.clear()
-        self._counting = []
+        self._counting, self._moving = [], None
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
@@ -177,8 +178,15 @@ class Forwards:
 
     def _warm_up(self, arguments: Arguments) -> None:
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        places = Places(self.model)
         self._trained = self.full(arguments)
-        if self.precision.prefers_channels_last(self.model):
+        if moved := places.left():
+            moved.restore()
+            self._moving = moved
+            self._unreplayable = (
+                self._unreplayable or "it puts others in the place of its weights or buffers in a forward"
+            )
+        elif self.precision.prefers_channels_last(self.model):
             self._layout.enter_context(_channels_last(self.model))
             # A network may have been written for one memory order only: `view` after a convolution is one such case,
             # and `as_strided` gives other numbers.
@@ -221,7 +229,11 @@ class Forwards:
     def full(self, arguments: Arguments) -> Any:
         """A plain forward."""
         with self._computing():
-            output = self._replayer.full(arguments)
+            try:
+                output = self._replayer.full(arguments)
+            finally:
+                if self._moving is not None:
+                    self._moving.restore()
             for buffer, value in self._counting:
                 buffer.copy_(value)
             return output

@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from ..store import did_you_mean, inert
 from .device import choose_device
 from .errors import DeviceError, ModelError, SpecError
+from .state import refuse_empty
 
 
 def check_words(allowed: Mapping[str, Sequence[str]], **given: Any) -> None:
@@ -48,11 +48,7 @@ def check_model(model: Any) -> None:
     """Raises ModelError for what is no network, or one that has no weights yet."""
     if not isinstance(model, nn.Module):
         raise ModelError(f"model is {_kind(model)}; a torch.nn.Module is needed.")
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if is_lazy(tensor):
-            raise ModelError(f"the model's '{inert(name)}' has no shape yet: run it once before it is probed.")
-        if tensor.is_meta:
-            raise ModelError(f"the model's '{inert(name)}' is on the device 'meta', where there are no numbers.")
+    refuse_empty(model)
 
 
 def check_build(build: Any) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..store import TensorInfo
 from .errors import ModelError
+from .replay.purity import left_alone
 from .replay.replayer import Arguments
 from .state import evaluating, named_tensors
 
@@ -54,7 +55,8 @@ def call_order(model: nn.Module, example: Tensor | Arguments) -> dict[str, int]:
                 order.setdefault(name, len(order))
 
             handles.append(module.register_forward_pre_hook(note))
-        with evaluating(model), torch.no_grad():
+        # What a network keeps of this forward must not be what it is probed with.
+        with left_alone(model), evaluating(model), torch.no_grad():
             model(*arguments.args, **arguments.kwargs)
     except Exception as error:  # anything may go wrong in somebody's forward
         shapes = ", ".join(str(list(tensor.shape[1:])) for tensor in arguments.tensors())

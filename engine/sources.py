@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..store import NotCommittedError, Run, TensorInfo, inert
-from .errors import ModelError
+from .errors import ModelError, RestoreError
 from .state import describe, named_tensors, same_bits, surely, to_tensor
 
 
@@ -99,13 +99,21 @@ class StateSource:
 
     @contextmanager
     def kept(self, model: nn.Module) -> Iterator[None]:
-        """After an error, and an interrupt however it came, `model` has the trained values all the same."""
+        """After an error, and an interrupt however it came, `model` has the trained values all the same.
+
+        Raises RestoreError where it has not after none.
+        """
         live = named_tensors(model)
         try:
             yield
         except BaseException:
             surely(lambda: self._put_back(live))
             raise
+        now = named_tensors(model)
+        changed = [name for name, value in self._final.items() if not same_bits(now[name].cpu(), value)]
+        if changed:
+            surely(lambda: self._put_back(live))
+            raise RestoreError(f"after probing, the network is no longer what it was: {', '.join(changed[:5])}.")
 
     @torch.no_grad()
     def _put_back(self, live: Mapping[str, Tensor]) -> None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ..store import TensorInfo, inert, storage_dtype
 from .errors import ModelError
@@ -20,11 +21,21 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in state.items() if isinstance(value, Tensor)}
 
 
+def refuse_empty(model: nn.Module) -> None:
+    """Raises ModelError where a parameter or a buffer holds no numbers yet."""
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise ModelError(f"the model's '{inert(name)}' has no shape yet: run it once before it is probed.")
+        if tensor.is_meta:
+            raise ModelError(f"the model's '{inert(name)}' is on the device 'meta', where there are no numbers.")
+
+
 def describe(model: nn.Module) -> list[TensorInfo]:
     """Every tensor of the state once, under its first name, with its other names as aliases.
 
-    Raises ModelError where a parameter of the state is not the one that the network computes with.
+    Raises ModelError where a parameter of the state is not the one that the network computes with, or holds nothing.
     """
+    refuse_empty(model)
     own = dict(model.named_parameters(remove_duplicate=False))
     first: dict[tuple[object, ...], str] = {}
     aliases: dict[str, list[str]] = {}

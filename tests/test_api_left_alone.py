@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from lyrx.engine import probe
+from lyrx.engine.errors import RestoreError
 from lyrx.engine.interventions import applied
 from lyrx.engine.replay.swap import Swap
 from replaying import fingerprint
@@ -179,3 +180,63 @@ def test_what_is_drawn_comes_from_the_seed(data):
     torch.rand(7)
     np.testing.assert_array_equal(probe(model, data, at=["noise:1"], seed=3).loss, first.loss)
     assert (probe(model, data, at=["noise:1"], seed=4).loss != first.loss).any()
+
+
+class Constrained(nn.Linear):
+    """Gives its weight other memory in every forward."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.weight.data = torch.renorm(self.weight.data, p=2, dim=0, maxnorm=0.5)
+        return super().forward(x)
+
+
+class Averages(nn.Module):
+    """Puts another tensor in the place of a buffer in every forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(16, 4)
+        self.register_buffer("mean", torch.zeros(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        self.mean = 0.5 * self.mean + 0.5 * x.detach().mean(0)
+        return x - 2 * self.mean
+
+
+@pytest.mark.filterwarnings("ignore:what the network says")
+@pytest.mark.parametrize("evaluator", ["replay", "full"])
+def test_networks_that_put_others_in_the_place_of_their_weights(data, evaluator: Any):
+    def build() -> nn.Sequential:
+        return nn.Sequential(nn.Flatten(), Constrained(64, 16), nn.ReLU(), Constrained(16, 16), nn.ReLU(), Averages())
+
+    torch.manual_seed(6)
+    model, start = build(), build()
+    states = {0: copy.deepcopy(start.state_dict())}
+    with torch.no_grad():
+        data = data[0], copy.deepcopy(model)(data[0]).argmax(1)
+    data[1][:2] = (data[1][:2] + 1) % 4
+    before = fingerprint(model)
+    result = probe(model, data, states, evaluator=evaluator, batch_size=16)
+    assert fingerprint(model) == before
+    assert result.layers == ("1", "3", "5.a")
+    errors = []
+    for layer in (None, "1.", "3.", "5.a."):
+        other = copy.deepcopy(model).eval()
+        other.load_state_dict(
+            {name: v for name, v in states[0].items() if layer and name.startswith(layer)}, strict=False
+        )
+        with torch.no_grad():
+            errors.append(float((other(data[0]).argmax(1) != data[1]).double().mean()))
+    assert [result.baseline, *result.error[:, 0]] == pytest.approx(errors)
+    assert len(set(errors)) > 1
+
+
+def test_a_network_that_alters_its_weights_is_refused_in_the_end(data):
+    class Clamps(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            self.weight.data.clamp_(-0.05, 0.05)
+            return super().forward(x.flatten(1))
+
+    with pytest.raises(RestoreError, match=r"the network is no longer what it was: 1\.weight"):
+        probe(nn.Sequential(nn.Flatten(), Clamps(64, 4)), data, at=["zero", "noise:1"])

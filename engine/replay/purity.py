@@ -4,6 +4,7 @@ import functools
 import random
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -93,6 +94,31 @@ def left_alone(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         surely(restore)
+
+
+class Places:
+    """Where a network's parameters lie, and which buffers it has: a forward may put others in their place."""
+
+    def __init__(self, model: nn.Module):
+        self._memory = [(tensor, tensor.data) for tensor in model.parameters()]
+        holders = [module._buffers for module in model.modules()]
+        self._buffers = [(holder, name, buffer) for holder in holders for name, buffer in holder.items()]
+
+    def left(self) -> "Places":
+        """What is not in its place any more."""
+        found = copy(self)
+        found._memory = [(tensor, own) for tensor, own in self._memory if tensor.data_ptr() != own.data_ptr()]
+        found._buffers = [entry for entry in self._buffers if entry[0].get(entry[1]) is not entry[2]]
+        return found
+
+    def restore(self) -> None:
+        for tensor, own in self._memory:
+            tensor.data = own
+        for holder, name, buffer in self._buffers:
+            holder[name] = buffer
+
+    def __bool__(self) -> bool:
+        return bool(self._memory or self._buffers)
 
 
 @torch.no_grad()
