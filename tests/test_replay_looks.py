@@ -71,6 +71,16 @@ def test_one_number_of_all_examples_keeps_variants_apart():
     assert found == {"head"}
 
 
+def test_one_number_of_all_weights_does_not():
+    class Scaled(Looks):
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.b(self.a(x))
+            return self.head(x / self.head.weight.norm())
+
+    found, reasons = folded(made(lambda: Scaled(bool)), quiet_and_loud(), [Row("a", ("a.weight", "a.bias"))])
+    assert found == {"a"}, reasons
+
+
 class ByTheWay(nn.Module):
     """Looks at what a layer found that nothing else needs, and goes on with another number."""
 

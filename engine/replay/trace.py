@@ -88,7 +88,7 @@ class Trace:
     looks: tuple[int, ...]
     """When the network's code learnt numbers, or how many there are of some kind."""
     pooled: tuple[int, ...]
-    """When one number was made of many."""
+    """When one number was made of many that come from the inputs."""
 
     @property
     def peak(self) -> int:
@@ -128,6 +128,7 @@ class Tracer(TorchDispatchMode):
         self._pooled: list[int] = []
         self._noticing = contextlib.ExitStack()
         self._inputs = tuple(self._storage(tensor, made=True) for tensor in arguments)
+        self._of_inputs = set(self._inputs)  # storages that hold what was computed from them
 
     def __enter__(self) -> "Tracer":
         self._noticing.enter_context(noticed(self._look))
@@ -203,13 +204,15 @@ class Tracer(TorchDispatchMode):
         made = [self._storage(tensor, made=True) for tensor in returned]
         if tells(func, args):
             self._looks.append(self.time)
-        if pools(arguments, returned):
-            self._pooled.append(self.time)
         alters = tuple(dict.fromkeys(self._storage(tensor, made=False) for tensor in written))
         fresh = tuple(storage for storage in dict.fromkeys(made) if storage not in given)
         for storage in given:
             if storage not in self._known:
                 self._touched.setdefault(storage, self.time)
+        if not self._of_inputs.isdisjoint(given):
+            self._of_inputs.update(made, alters)
+            if pools(arguments, returned):
+                self._pooled.append(self.time)
         # A view computes nothing: it neither reads nor writes.
         view = bool(made) and not fresh and not alters
         reads = () if view else tuple(dict.fromkeys(given))
