@@ -1,6 +1,7 @@
 """What can go wrong with measuring, in words: what happened, where, and what to do."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...store import inert
@@ -11,6 +12,7 @@ _NO_ROOM = re.compile(r"no space left|disk quota", re.I)
 _NO_WRITING = re.compile(r"read-only|permission denied|cannot be written|not writable", re.I)
 _NO_STORE = re.compile(r"there is no store|is no store|stale file handle|transport endpoint|input/output error", re.I)
 _NO_RUN = re.compile(r"no run '", re.I)
+_REMOVED = re.compile(r"^the (run|store) .* was removed\.", re.I)
 _LOCKED = re.compile(r"is being written", re.I)
 
 _LESS_MEMORY = (
@@ -47,6 +49,41 @@ def of_message(message: str, key: ProbeKey | None, where: str) -> Trouble:
     if _NO_WRITING.search(message):
         return Trouble("the store cannot be written", said, "Get the right to write to its folder, or work on a copy.")
     return Trouble("measuring failed", said, "Ask again when that is mended; other cells can still be measured.")
+
+
+def of_store(message: str, store: str) -> Trouble:
+    """What following the store at `store` met: it is not there, a run is not, or it cannot be read."""
+    removed = _REMOVED.match(message)
+    if _NO_STORE.search(message) or (removed and removed[1].lower() == "store"):
+        # One thing, in the same words, whichever screen meets it first.
+        return Trouble(
+            "the store is not there",
+            f"there is nothing to be read at {inert(store)}",
+            "Is its disk mounted, and the network there? It is looked for again and again, and the app goes on when it "
+            "is back; what was read before is still shown.",
+        )
+    if removed or _NO_RUN.search(message):
+        todo = "Another program removed or renamed it. What was read before is still shown, and can be exported."
+        return Trouble("the run is not there", message, todo)
+    if "damaged" in message:
+        return of_damage([message], store)
+    return Trouble("the store cannot be read", message, "It is looked at again and again, and the app goes on then.")
+
+
+_NAMED = 8
+"""Damaged places that are named before it says how many more."""
+
+
+def of_damage(problems: Sequence[str], store: str) -> Trouble:
+    """What is committed and is not what was committed."""
+    more = len(problems) - _NAMED
+    said = [*map(inert, problems[:_NAMED]), *([f"and {more} more"] if more > 0 else [])]
+    return Trouble(
+        "damaged: it is not what was committed",
+        "\n".join(said),
+        f"`lyrx check {inert(store)}` verifies all of the store. A cell that is marked × is measured anew by enter; "
+        "weights come back from a copy, or by training anew.",
+    )
 
 
 def of_death(reason: str, last_words: str, ready: bool, where: str, log: str, next_: str) -> Trouble:

@@ -1,6 +1,7 @@
 """What every screen of the app shares: a line for a terminal that is too small, one for what happens and one for what
 went wrong, and a frame for what is put over a screen."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -11,7 +12,8 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
-from ..tail import Pace
+from ..core import troubles
+from ..tail import Pace, Trouble
 from ..widgets.keybar import KeyBar
 from ..widgets.toned import toned
 
@@ -43,6 +45,7 @@ class LyrxScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._shown: dict[str, Text] = {}
+        self._damage: frozenset[str] = frozenset()
 
     @property
     def lyrx(self) -> "LyrxApp":
@@ -89,6 +92,20 @@ class LyrxScreen(Screen[None]):
         """Put a note into the line above the keys. It is text, never markup."""
         self.put("#note", note if isinstance(note, Text) else Text(note))
         self.query_one("#note", Static).set_class(alarm, "-alarm")
+
+    def report(self, trouble: Trouble) -> None:
+        """Keep trouble with following the store among what went wrong, where it says what to do and can be copied."""
+        found = troubles.of_store(trouble.message, str(self.lyrx.store_path.absolute()))
+        self.lyrx.incident(found.title, found.what, found.todo)
+
+    def report_damage(self, problems: Sequence[object]) -> None:
+        """Keep what is damaged there too: once, until there is more of it."""
+        named = [str(problem) for problem in problems]
+        fresh = [problem for problem in named if problem not in self._damage]
+        self._damage = frozenset(named)
+        if fresh:
+            found = troubles.of_damage(fresh, str(self.lyrx.store_path.absolute()))
+            self.lyrx.incident(found.title, found.what, found.todo)
 
     def show_incidents(self) -> None:
         """One line for what went wrong and was not looked at yet; none if there is nothing."""

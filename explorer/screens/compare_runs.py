@@ -73,6 +73,7 @@ class ComparedRuns(LookActions):
 
     def _lost(self, trouble: Trouble) -> None:
         self._gone = trouble.message
+        self.report(trouble)
         self._say()
 
     # What is known

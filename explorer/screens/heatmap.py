@@ -72,6 +72,7 @@ class HeatmapScreen(BesideActions, TakeActions):
         self.shown(news.noted)
         if news.update is not None:
             self._take(news.update)
+            self.report_damage(news.update.picture.problems)
         elif news.noted:
             self.refresh_marks()
         else:
@@ -81,6 +82,7 @@ class HeatmapScreen(BesideActions, TakeActions):
         self._gone = trouble.message
         if isinstance(trouble.error, GoneError):
             self._gone += " What was read before is still shown." if self.picture else ""
+        self.report(trouble)
         self.refresh_all()
 
     # Drawing

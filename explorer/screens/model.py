@@ -111,6 +111,7 @@ class ModelScreen(LyrxScreen):
         self._gone = trouble.message
         if isinstance(trouble.error, GoneError) and self.picture is not None:
             self._gone += " What was read before is still shown."
+        self.report(trouble)
         self.say(self._gone, alarm=True)
 
     def _take(self, picture: Picture) -> None:

@@ -138,12 +138,14 @@ class RunsScreen(GlanceBeside):
         self._trouble = ""
         if news.update is not None:
             self._show(news.update)
+            self.report_damage(news.update.problems)
         else:
             self.query_one(RunTable).refresh_lines_changed()
         self._say()
 
     def _lost(self, trouble: Trouble) -> None:
         self._trouble = trouble.message
+        self.report(trouble)
         self._say()
 
     def _show(self, found: Table) -> None:

@@ -111,6 +111,7 @@ class TrainingScreen(LyrxScreen):
         self.refresh_all()
 
     def _lost(self, trouble: Trouble) -> None:
+        self.report(trouble)
         self.say(trouble.message, alarm=True)
 
     def refresh_all(self) -> None:
