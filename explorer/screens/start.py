@@ -86,7 +86,7 @@ class StartScreen(LyrxScreen):
     StartScreen SpecList > .option-list--option { padding: 0; }
     StartScreen SpecList > .option-list--option-disabled { color: $lyrx-muted; }
     StartScreen SpecList > .option-list--option-highlighted { background: $panel; color: $foreground; }
-    StartScreen SpecList:focus > .option-list--option-highlighted { background: $foreground 20%; }
+    StartScreen SpecList:focus > .option-list--option-highlighted { background: $lyrx-line; color: $lyrx-cursor-text; }
     StartScreen.-nothing SpecList { display: none; }
     StartScreen #about { height: 1fr; width: 100%; margin: 1 0 0 0; }
     StartScreen #checked { height: auto; max-height: 60%; }
