@@ -10,8 +10,10 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -21,12 +23,12 @@ from .data.base import DataSet
 from .device import deterministic
 from .errors import RunFailedError
 from .events import DataStreamed, EpochCommitted, Observer, TrainProgress
-from .examples import Examples, held_out_examples, training_examples
+from .examples import Examples, first_inputs, held_out_examples, training_examples
 from .optimisers import make_optimiser, restore, set_lr, state_of
 from .seeds import derive
 from .spec import Spec, TrainSection
-from .state import load_arrays, state_arrays
-from .tallies import Judge
+from .state import evaluating, load_arrays, state_arrays
+from .tallies import Judge, logits_of
 from .tasks import TASKS
 from .team import Team
 from .training_precision import TrainingPrecision
@@ -56,6 +58,9 @@ class Trainer:
         self._optimiser = make_optimiser(spec.train, self._plain.parameters())
         self._precision = TrainingPrecision(spec.train.precision, team.device)
         model = torch.compile(self._plain) if spec.train.compile else self._plain
+        if team.size > 1 and _has_unused(self._plain, first_inputs(data, 2).to(team.device)):
+            handler: Any = DistributedDataParallelKwargs(find_unused_parameters=True)
+            team.accelerator.ddp_handler = handler
         self._model: nn.Module
         self._model, prepared = team.accelerator.prepare(model, self._optimiser)
         # Accelerate's wrapper looks for packages on the disk at every step (7 % of an epoch on a small network). The
@@ -178,6 +183,18 @@ class Trainer:
 
         self._team.lead(write)
         self._observer(EpochCommitted(run.name, self._spec.train.epochs, metrics, kept, self._task.name))
+
+
+def _has_unused(model: nn.Module, inputs: Tensor) -> bool:
+    """Whether weights take no part in a forward: several processes would wait for their gradients."""
+    try:
+        with evaluating(model), torch.enable_grad():
+            logits_of(model(inputs)).float().sum().backward()
+    except RuntimeError:  # what can be computed backwards in training only
+        return True
+    unused = any(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    model.zero_grad()
+    return unused
 
 
 def epoch_order(seed: int, epoch: int, examples: int) -> Tensor:

@@ -297,6 +297,7 @@ def test_a_folder_of_transformers_says_what_the_network_is(tmp_path: Path):
     saved.save_pretrained(tmp_path / "net")
     values = {"name": f"hf:{tmp_path}/net"}
     spec = model_spec(values)
+    assert model_spec({"name": f"hf:{tmp_path}/net/config.json"}) == spec
     model = built(values, (6,), 30)
     assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in saved.parameters())
     assert not torch.equal(model.transformer.wte.weight, saved.transformer.wte.weight)  # type: ignore[union-attr]

@@ -266,6 +266,22 @@ def test_two_processes_with_norms_test_the_network_that_is_kept(tmp_path: Path):
 
 
 @pytest.mark.slow
+def test_two_processes_train_a_network_with_weights_that_it_does_not_use(tmp_path: Path):
+    sections = {
+        "model": {"name": "models_for_tests:LateFirst"},
+        "train": {"epochs": 2, "checkpoints": [], "weight_decay": 0.1, "accumulate": 2},
+        "probe": {"draws": 0},
+    }
+    one, _ = batch(tmp_path / "one.zarr", **sections)
+    spec = write_spec(tmp_path / "spec.toml", **sections)
+    code, _, errors = launched("batch", spec, "--store", tmp_path / "two.zarr")
+    assert code == 0, errors
+    two = Store.open(tmp_path / "two.zarr").run("r")
+    assert_trained_alike(two, one, epoch=2, atol=1e-5)
+    assert weights(two, 2)["unused.weight"] == weights(two, 0)["unused.weight"]
+
+
+@pytest.mark.slow
 def test_a_launcher_does_not_change_how_is_computed(tmp_path: Path):
     """`accelerate launch --mixed_precision bf16`, or a configuration file that says so, speaks to a process so."""
     spec = write_spec(tmp_path / "spec.toml", train={"epochs": 1, "checkpoints": []}, probe={"draws": 0})

@@ -33,7 +33,7 @@ class HfSpec(ModelSpec):
     @field_validator("name")
     @classmethod
     def _absolute_folder(cls, value: str) -> str:
-        where = value.partition(":")[2]
+        where = value.partition(":")[2].removesuffix("/config.json")
         return f"hf:{full_path(where)}" if where[:1] in ("/", ".", "~", "$") or Path(where).is_dir() else value
 
     @property
