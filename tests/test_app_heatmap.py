@@ -115,6 +115,19 @@ async def test_the_row_of_the_whole_network_has_its_name_at_every_width(shown, s
         assert not any("…ole network" in text for text in screen_text(pilot))
 
 
+@pytest.mark.parametrize("size", [(40, 12), (80, 12), (80, 14), (120, 13)], ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_the_heatmap_has_most_of_the_lines_where_there_are_few(shown, size: tuple[int, int]):
+    """In the smallest terminal too: what stands below it takes what is left."""
+    async with app(shown, "fcn-3x256").run_test(size=size) as pilot:
+        await settle(pilot)
+        for layer in ("fc1", "fc2", "fc3", "output"):
+            text = screen_text(pilot)
+            assert any(line.startswith(f" ▸ {layer}") for line in text), text
+            assert any(layer in line and "▸" not in line for line in text), "what stands below tells of it"
+            assert any("error" in line and "%" in line for line in text[4:]), text
+            await pilot.press("down")
+
+
 ROOMS = [(120, 50), (120, 36), (80, 24), (121, 36), (50, 24), (117, 33), (200, 50), (120, 36), (64, 20), (118, 37)]
 
 

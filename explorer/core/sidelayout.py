@@ -15,6 +15,8 @@ _TALL = 18
 _ACROSS = 90
 _NARROW = 64
 """Columns below which there is room for words or for a figure, not for both, where there are few lines."""
+_FEWEST = 4
+"""Lines below which there is no room for a figure at all."""
 WORDS_WITH_FIGURE = 2
 """Lines of words above a figure that takes all the room."""
 
@@ -38,6 +40,8 @@ def side_layout(width: int, height: int, lines: Callable[[int], int], *, figure:
 
     `figure`: a figure was asked for, which matters where there is room for one of them only.
     """
+    if height < _FEWEST:
+        return SideLayout(False, width, height, 0, 0, True)
     if height < _TALL and width < _NARROW:
         words = WORDS_WITH_FIGURE if height >= WORDS_WITH_FIGURE + 5 else 0
         if figure and height >= 5:
