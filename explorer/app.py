@@ -276,6 +276,7 @@ class LyrxApp(ThriftyApp, inherit_bindings=False):
     def see_incidents(self) -> None:
         """Somebody looks at them."""
         self.incidents.see()
+        self.measuring.seen()
         self._show_incidents()
 
     def clear_incidents(self) -> None:

@@ -117,6 +117,37 @@ async def test_a_death_is_blamed_on_the_request_at_work(own, tmp_path):
         assert [request.cells for request in work.requests.values()] == [[Cell(2, 5)]], "it is asked for again"
 
 
+async def test_what_a_key_brings_about_is_said_first(own):
+    """Narrow terminals show the beginning of the line only."""
+    async with app(own, RUN, "--hold").run_test(size=(50, 24)) as pilot:
+        work = measuring(pilot)
+        await go(pilot, 2, 5)
+        await pilot.press("enter")
+        await until(pilot, lambda: any(request.at_work for request in work.requests.values()))
+        await pilot.press("x")
+        await until(pilot, lambda: not work.requests)
+        assert line(pilot, "#note").startswith("cancelled")
+        await pilot.press("y")
+        assert line(pilot, "#note").startswith("copied the cell")
+
+
+async def test_bad_news_that_was_looked_at_is_not_said_any_more(own):
+    async with app(own, RUN, "--refuse", "no such device").run_test(size=(100, 30)) as pilot:
+        await go(pilot, 2, 5)
+        await pilot.press("enter")
+        await until(pilot, lambda: measuring(pilot).alarm)
+        await settle(pilot)
+        assert "no such device" in line(pilot, "#note")
+        screen = screen_of(pilot)
+        await pilot.press("exclamation_mark")
+        await settle(pilot)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert pilot.app.screen is screen
+        assert line(pilot, "#note") == ""
+        assert "failed: no such device" in line(pilot, "#cell"), "the cell says it still"
+
+
 async def test_marked_layers_are_reset_jointly_and_shown_as_a_row(own):
     async with app(own, RUN).run_test(size=(100, 30)) as pilot:
         await go(pilot, 0, 5)

@@ -105,7 +105,7 @@ class HeatmapScreen(BesideActions, TakeActions):
         self._say()
 
     def _say(self) -> None:
-        """One line: bad news first, then what is being done, then what could be."""
+        """One line: what a key has just brought about, then bad news, then what is being done, then what could be."""
         measuring = self.lyrx.measuring
         summary = measuring.summary()
         self.show_queue()
@@ -120,14 +120,15 @@ class HeatmapScreen(BesideActions, TakeActions):
         if measuring.note:
             parts.insert(0 if measuring.alarm else len(parts), measuring.note)
         if self._hint:
-            parts.append(self._hint)
+            parts.insert(0, self._hint)
         picture = self.picture
         if picture is not None and picture.problems:
             count = len(picture.problems)
             parts.append(f"{count} damaged (×): {inert(str(picture.problems[0]))}")
         if picture is not None and self._probes and picture.probe.id != self._probes[-1]:
             parts.append(f"a newer probe is there: {inert(self._probes[-1])} (p shows it)")
-        self.say("  ·  ".join(parts), alarm=measuring.alarm or bool(picture and picture.problems and not summary))
+        damaged = bool(picture and picture.problems and not summary)
+        self.say("  ·  ".join(parts), alarm=(measuring.alarm or damaged) and not self._hint)
 
     def on_resize(self, event: events.Resize) -> None:
         super().on_resize(event)

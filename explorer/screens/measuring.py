@@ -183,6 +183,12 @@ class Measuring:
     def _tell(self, note: str, *, alarm: bool = False) -> None:
         self.note, self.alarm = note, alarm
 
+    def seen(self) -> None:
+        """Somebody has looked at what went wrong: it need not be said any more."""
+        if self.alarm:
+            self._tell("")
+            self._changed(None)
+
     def _trouble(self, trouble: Trouble, note: str = "") -> None:
         """Bad news: in the note, and for the panel of errors."""
         self._tell(note or trouble.what, alarm=True)
