@@ -59,6 +59,8 @@ def busy(screen: HeatmapScreen) -> None:
     first.heard(96.0)
     first.pace, first.done, first.at_work = (14_000, 50_000), 1, (Cell(2, 2), 4_000, 10_000)
     first.heard(100.0)
+    first.turn = 1
+    second.pace = (0, 30_000)
     first.asked = second.asked = 100.0  # not long enough for the queue to show itself
     del first.cells[0]
     work.marks.put(key, Cell(2, 1), None)
