@@ -33,7 +33,46 @@ class HookedAside(nn.Module):
         return self.head(x + 3 * self.get())
 
 
-GLOBAL: list[Any] = [None]
+GLOBAL: Any = nasty.Opaque(torch.zeros(0))
+NAMED: dict[str, Any] = {}
+
+
+def keep(module: nn.Module, args: Any, output: Tensor) -> None:
+    NAMED["a"] = output.mean()
+
+
+class HookedInto(nn.Module):
+    """A user's hook keeps what a layer found in a variable of its file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.head = lin(), lin(), lin(WIDTH, 3)
+        self.a.register_forward_hook(keep)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.b(self.a(x)))
+
+
+class Naming(nn.Module):
+    """A layer keeps what it found in a variable of its file; it decides something that seldom matters."""
+
+    class Keeping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = lin()
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.fc(x)
+            NAMED["largest"] = float(x.max())
+            return x
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.head = self.Keeping(), lin(), lin(WIDTH, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.b(self.a(x))
+        return self.head(x * (2.0 if NAMED["largest"] > 3 else -1.0))
 
 
 class Elsewhere(nn.Module):
@@ -45,8 +84,8 @@ class Elsewhere(nn.Module):
             self.fc = lin()
 
         def forward(self, x: Tensor) -> Tensor:
-            GLOBAL[0] = self.fc(x)
-            return GLOBAL[0] + 1
+            GLOBAL.value = self.fc(x)
+            return GLOBAL.value + 1
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +93,7 @@ class Elsewhere(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.c(self.b(self.a(x)))
-        return self.head(x + GLOBAL[0].mean(0))
+        return self.head(x + GLOBAL.value.mean(0))
 
 
 def old_weight_norm() -> nn.Module:
@@ -76,6 +115,8 @@ NEVER: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "attribute": (nasty.Keeps, "keeps something from one forward to the next (last)"),
     "object": (nasty.KeepsAside, "keeps something from one forward to the next (aside)"),
     "hook": (HookedAside, "keeps something from one forward to the next"),
+    "hook of a file's": (HookedInto, "keeps something from one forward to the next (a._forward_hooks)"),
+    "variable of a file": (Naming, "keeps something from one forward to the next (what Naming.forward names)"),
     "old weight norm": (old_weight_norm, "keeps something from one forward to the next (1.weight)"),
     "buffer": (nasty.Counts, "alters"),
     "running statistics": (nasty.AlwaysLearns, "alters its buffer norm.running_mean"),

@@ -112,7 +112,7 @@ class Fusion:
     def _weights(self, pair: _Pair) -> tuple[Tensor, Tensor]:
         if not self.keeping:
             return pair.weights()
-        place = tuple(tensor.data_ptr() for tensor in pair.sources())
+        place = tuple(_address(tensor) for tensor in pair.sources())
         if pair.known is None or pair.known[0] != place:
             weight, bias = pair.weights()
             if pair.known is not None:
@@ -129,7 +129,12 @@ class Fusion:
 
 
 def _place(tensor: Tensor) -> _Place:
-    return tensor.data_ptr(), tuple(tensor.shape), tensor.stride()
+    return _address(tensor), tuple(tensor.shape), tensor.stride()
+
+
+def _address(tensor: Tensor) -> int:
+    """As data_ptr(), which tells that somebody is going to read it."""
+    return tensor.untyped_storage().data_ptr() + int(tensor.storage_offset()) * tensor.element_size()
 
 
 def _pairs(trace: Trace) -> "list[_Pair]":

@@ -6,12 +6,21 @@ from threading import get_ident
 from typing import Any
 
 import torch
+import torch.utils.dlpack
 from torch import Tensor
 
+from ..state import surely
 from .structure import tensors_in
 
-_UNSEEN = ("tolist", "numpy", "storage", "__dlpack__", "__deepcopy__", "__reduce_ex__")
-"""Methods that hand a tensor's numbers out without an operation. NumPy's own functions call one of them."""
+_UNSEEN = (
+    *(
+        (Tensor, name)
+        for name in ("tolist", "numpy", "storage", "data_ptr", "__dlpack__", "__deepcopy__", "__reduce_ex__")
+    ),
+    (torch, "to_dlpack"),
+    (torch.utils.dlpack, "to_dlpack"),
+)
+"""What hands a tensor's numbers out without an operation. NumPy's own functions call one of them."""
 
 
 @contextmanager
@@ -21,28 +30,30 @@ def noticed(look: Callable[[Tensor], None]) -> Iterator[None]:
     A mode of torch's for functions would hear of it as well, but attention and encoder layers go another way under one.
     """
     thread = get_ident()
-    own = {name: vars(Tensor)[name] for name in _UNSEEN if name in vars(Tensor)}
+    own = [vars(owner).get(name) for owner, name in _UNSEEN]  # methods are mostly inherited
 
-    def watching(name: str) -> Callable[..., Any]:
-        original = getattr(Tensor, name)
-
-        def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def watching(original: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
             if get_ident() == thread:
-                look(self)
-            return original(self, *args, **kwargs)
+                look(tensor)
+            return original(tensor, *args, **kwargs)
 
-        return method
+        return watched
 
     try:
-        for name in _UNSEEN:
-            setattr(Tensor, name, watching(name))
+        for owner, name in _UNSEEN:
+            setattr(owner, name, watching(getattr(owner, name)))
         yield
     finally:
-        for name in _UNSEEN:
-            if name in own:
-                setattr(Tensor, name, own[name])
-            elif name in vars(Tensor):
-                delattr(Tensor, name)
+        surely(lambda: _put_back(own))
+
+
+def _put_back(own: list[Any]) -> None:
+    for (owner, name), method in zip(_UNSEEN, own, strict=True):
+        if method is not None:
+            setattr(owner, name, method)
+        elif name in vars(owner):
+            delattr(owner, name)
 
 
 def tells(func: Any, args: Any) -> bool:

@@ -1,11 +1,13 @@
 """What a forward may not do if parts of it are to be repeated: keep something, alter a buffer, draw random numbers."""
 
 import functools
+import inspect
 import random
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
-from types import FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from ..state import same_bits, surely
 
 _PLAIN = (bool, int, float, complex, str, bytes)
 _CLOSED = (Tensor, nn.Module, type, ModuleType, *_PLAIN)
+_CONTAINERS = (list, dict, set, OrderedDict, defaultdict, deque)
 _DEPTH = 4
 """Of containers, objects and closures in one another: how deep it is looked."""
 _LONG = 10_000
@@ -56,6 +59,10 @@ class Watch:
                 if key != self._ignored:
                     values = found[f"{name}.{key}".lstrip(".")] = []
                     _walk(value, values, seen, _DEPTH)
+        for kind in dict.fromkeys(map(type, self._model.modules())):
+            if not kind.__module__.startswith("torch."):
+                values = found[f"what {kind.__name__}.forward names"] = []
+                _walk(inspect.unwrap(kind.forward), values, seen, _DEPTH)
         return found
 
 
@@ -101,7 +108,8 @@ class Places:
 
     def __init__(self, model: nn.Module):
         self._memory = [(tensor, tensor.data) for tensor in model.parameters()]
-        holders = [module._buffers for module in model.modules()]
+        # (A scripted module has no dicts.)
+        holders = [module._buffers for module in model.modules() if isinstance(module._buffers, dict)]
         self._buffers = [(holder, name, buffer) for holder in holders for name, buffer in holder.items()]
 
     def left(self) -> "Places":
@@ -141,15 +149,29 @@ def _walk(value: Any, found: list[Any], seen: dict[int, Any], depth: int) -> Non
 def _members(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return [*value, *value.values()] if len(value) <= _LONG else ()
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
         return value if len(value) <= _LONG else ()
     if isinstance(value, FunctionType):  # hooks keep what they see in variables around them
-        return [cell.cell_contents for cell in value.__closure__ or () if _filled(cell)]
+        around = [cell.cell_contents for cell in value.__closure__ or () if _filled(cell)]
+        return around + [one for one in map(value.__globals__.get, _names(value.__code__)) if _keeps(one, value)]
     if isinstance(value, MethodType):
         return (value.__self__,)
     if isinstance(value, functools.partial):
         return (value.func, value.args, value.keywords)
     return list(getattr(value, "__dict__", {}).values())
+
+
+def _names(code: CodeType) -> list[str]:
+    """What a function's code names, and that of functions within it."""
+    inner = [name for constant in code.co_consts if isinstance(constant, CodeType) for name in _names(constant)]
+    return [*code.co_names, *inner]
+
+
+def _keeps(value: Any, function: FunctionType) -> bool:
+    """Whether something may be kept in a module's variable: by itself, in it, or by a function beside it."""
+    if isinstance(value, FunctionType):
+        return value.__module__ == function.__module__
+    return type(value) in _CONTAINERS or isinstance(value, (Tensor, *_PLAIN))
 
 
 def _filled(cell: Any) -> bool:
