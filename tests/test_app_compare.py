@@ -230,6 +230,15 @@ async def test_how_they_are_looked_at(store):
         assert one.scene.overview  # pyright: ignore
 
 
+async def test_the_marks_of_either_run_are_told(store):
+    async with app(store).run_test(size=WIDE) as pilot:
+        await opened(pilot, FIRST, WORSE)
+        legend = line(pilot, "#legend")
+        assert "· not measured" in legend, "in the second run alone"
+        assert "~ estimate" in legend
+        assert "– not available" in legend, "in the first run alone"
+
+
 async def test_columns_that_only_some_have(store):
     async with app(store).run_test(size=(120, 36)) as pilot:
         await opened(pilot, FIRST, "fcn-kinds")

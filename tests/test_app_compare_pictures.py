@@ -23,6 +23,7 @@ PICTURES = {
     "whole": ((FIRST, WORSE), ("i",)),
     "curves": ((FIRST, WORSE, "resnet18"), ("K",)),
     "deep": (("vit-b16", "vit-b16-again"), ("o",)),
+    "folded": (("vit-b16", "vit-b16-again"), ("Z", "down")),
     "nothing-in-common": ((FIRST, "vit-b16"), ()),
 }
 
@@ -88,6 +89,53 @@ def test_picture_in_the_light_theme(store, snap_compare, keys: tuple[str, ...]):
         await show(pilot, (FIRST, WORSE), keys)
 
     assert snap_compare(app(store), terminal_size=(120, 36), run_before=press)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("keys", [(), ("D",), ("D", "d")], ids=["two", "difference", "shades"])
+def test_picture_without_colours(store, monkeypatch, snap_compare, keys: tuple[str, ...], size: tuple[int, int]):
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def press(pilot: Pilot) -> None:
+        await show(pilot, (FIRST, WORSE), keys)
+
+    assert snap_compare(app(store), terminal_size=size, run_before=press)
+
+
+@pytest.mark.parametrize("size", [(50, 24), (80, 24)], ids=["50x24", "80x24"])
+def test_picture_of_writing_a_file(store, snap_compare, size: tuple[int, int]):
+    async def press(pilot: Pilot) -> None:
+        await show(pilot, (FIRST, WORSE), ("D", "w"))
+
+    assert snap_compare(app(store), terminal_size=size, run_before=press)
+
+
+@pytest.fixture(scope="session")
+def probed(tmp_path_factory) -> Path:
+    """Two residual nets, one with a probe by blocks beside that by layers."""
+    path = tmp_path_factory.mktemp("probed") / NAME
+    made = Store.open_or_create(path)
+    comparable.staged_run(made, "res-one")
+    shifts = {"layer1.0.conv1": -0.2, "layer1.0.conv2": 0.3, "layer2.1.conv1": 0.1}
+    comparable.block_probe(comparable.staged_run(made, "res-two", shifts))
+    return path
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"])
+@pytest.mark.parametrize("keys", [("tab", "p"), ("tab", "p", "k", "enter"), ("D", "Z", "down")],
+                         ids=["choosing", "chosen", "folded-difference"])  # fmt: skip
+def test_picture_of_other_probes(
+    probed, state, monkeypatch, snap_compare, keys: tuple[str, ...], size: tuple[int, int]
+):
+    monkeypatch.chdir(probed.parent)
+
+    async def press(pilot: Pilot) -> None:
+        await show(pilot, ("res-one", "res-two"), ())
+        for key in keys:
+            await pilot.press(key)
+            await settle(pilot)
+
+    assert snap_compare(app(NAME), terminal_size=size, run_before=press)
 
 
 @pytest.mark.parametrize("size", [(50, 24), (80, 24)], ids=["50x24", "80x24"])

@@ -100,7 +100,8 @@ async def test_in_the_difference_it_is_said_which_probes_are_subtracted(store):
         assert line(pilot, "#pane-difference .pane-head") == f"▸ B {TWO} ({BLOCK}) − A {ONE} ({BLOCK})"
         await choose(pilot, "j", "enter")
         assert probes(pilot) == [LAYER, BLOCK]
-        assert "no layer in common" in "\n".join(screen_text(pilot))
+        text = " ".join(" ".join(screen_text(pilot)).split())
+        assert "no layer in common: layers are compared by name. p chooses another probe of a run." in text
         await choose(pilot, "k", "enter")
         assert probes(pilot) == [BLOCK, BLOCK]
         await pilot.press("D")

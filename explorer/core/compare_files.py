@@ -24,17 +24,17 @@ from .view import HeatView
 from .words import deed, head
 
 DIFFERENCE_FORMATS = (
-    Format("csv", ".csv", "CSV", "a line a place: both runs, the difference, its interval"),
-    Format("json", ".json", "JSON", "all places, the two runs as a whole, what sets them apart"),
+    Format("csv", ".csv", "CSV", "a line a place, with its interval"),
+    Format("json", ".json", "JSON", "all places, and the two as a whole"),
     FORMATS["svg"],
     FORMATS["png"],
-    Format("txt", ".txt", "text", "the map in digits, and the two runs as a whole"),
+    Format("txt", ".txt", "text", "the map in digits, and the whole"),
 )
 """What the difference of two runs can be written as."""
 
 RUNS_FORMATS = (
-    Format("csv", ".csv", "CSV", "a line a place of each run, with all numbers"),
-    Format("json", ".json", "JSON", "a list: each run as `lyrx show --json` tells it"),
+    Format("csv", ".csv", "CSV", "a line a place of each run"),
+    Format("json", ".json", "JSON", "a list, as `lyrx show --json`"),
 )
 """What all the runs can be written as."""
 

@@ -9,7 +9,7 @@ from rich.text import Text
 from ...store import inert
 from .alignment import LETTERS
 from .compare_text import Pair, minus
-from .marks import MARKS, WORDS
+from .marks import MARKS, WORDS, State
 from .paint import paints
 from .picture import METRICS, Picture
 from .scene import Scene
@@ -67,21 +67,24 @@ def newer_probes(pictures: Sequence[Picture | None], probes: Sequence[Sequence[s
     ]
 
 
-def scale_text(scene: Scene, about: str, order: str, width: int, system: str | None) -> Text:
+def scale_text(scenes: Sequence[Scene], about: str, order: str, width: int, system: str | None) -> Text:
     """What the colours mean: `about`, the scale with its ends, the order of the rows, and the marks there are.
 
-    `system` says what colours there are, as in :func:`.paint.paints`.
+    All `scenes` have one scale.  `system` says what colours there are, as in :func:`.paint.paints`.
     """
+    scene = scenes[0]
     low, high = scene.scale.ends(scene.metric)
-    line = Text(no_wrap=True)
-    line.append(about, "bold")
-    line.append(f"  {low} ", "muted")
     step = 2 if width >= 120 or (system is None and width >= 60) else 1
+    room = width - step * len(scene.scale.ramp) - len(low) - len(high) - 4
+    line = Text(no_wrap=True)
+    line.append(about if cell_len(about) <= room else about.split(",")[0], "bold")
+    line.append(f"  {low} ", "muted")
     for paint in paints(scene.scale.ramp, system):
         line.append(paint.fill[:step], paint.style if paint.style != Style.null() else "")
     line.append(f" {high}", "muted")
     parts = [f"sorted by {order}"] if order != "depth" else []
-    parts += [f"{MARKS[state]} {WORDS[state]}" for state in WORDS if state in scene.states]
+    states = frozenset[State]().union(*(scene.states for scene in scenes))
+    parts += [f"{MARKS[state]} {WORDS[state]}" for state in WORDS if state in states]
     for part in parts:
         if line.cell_len + cell_len(part) + 3 <= width:
             line.append(f"   {part}", "muted")

@@ -50,8 +50,8 @@ def _text(mix: Mix) -> Style:
     return Style(color=mix.text, bgcolor=mix.back, bold=True)
 
 
-_LOWER, _HIGHER = " _=≡", " +┼╬"
-"""More and more ink, none of it a mark that a place may bear: what is lower is lines, what is higher is crosses."""
+_LOWER, _HIGHER = " _=≡", " ┼╪╬"
+"""More and more ink, none of it a mark that a place may bear or part of a number: lower is lines, higher is crosses."""
 
 
 def _shaded(level: int, ramp: Ramp) -> str:

@@ -60,14 +60,20 @@ class DrawRuns(ComparedRuns):
 
     def _nothing(self) -> str:
         """Why the runs cannot be shown in one frame: one alone always can."""
-        return self.alignment().problem() if len(self.shown) > 1 else ""
+        return self._apart() if len(self.shown) > 1 else ""
+
+    def _apart(self) -> str:
+        """Why there is nothing to compare, and what can be done."""
+        problem = self.alignment().problem()
+        grains = {picture.probe.granularity for picture in self.shown}
+        return f"{problem} p chooses another probe of a run." if problem and len(grains) > 1 else problem
 
     def _difference_problem(self) -> str:
         if not self.two:
             missing = [number for number in self.pair if self.sides[number].picture is None]
             said = "; ".join(f"{LETTERS[n]}: {self.sides[n].problem or 'reading …'}" for n in missing)
             return f"there is no difference to show: {said}"
-        return self.alignment().problem()
+        return self._apart()
 
     def _words(self, pane: Pane, words: str) -> None:
         pane.set_class(bool(words), "-words")
@@ -105,7 +111,7 @@ class DrawRuns(ComparedRuns):
         elif found:
             about = about_text(self.view.metric, self.pair if self.mode == "difference" else None, width)
             by = "depth" if self.view.order == "depth" else self.sorted_by
-            self.put("#legend", scale_text(found[0], about, by, width, colour_system(self.app)))
+            self.put("#legend", scale_text(found, about, by, width, colour_system(self.app)))
         else:
             self.put("#legend", Text(""))
 
