@@ -24,11 +24,12 @@ async def settle(pilot: Pilot) -> None:
     """Wait until everything that was begun has ended and is on the screen.
 
     A pause of Textual's own takes a process that uses no CPU for one that is idle: on a machine where others compute it
-    is merely waiting for its turn.  So what counts is what is still to be done, and what is shown.
+    is merely waiting for its turn.  So what counts is what is still to be done, and what is shown.  An app that was
+    told to end does nothing of it any more.
     """
     shown: list[str] = []
     quiet = 0
-    while quiet < AT_REST:
+    while quiet < AT_REST and not pilot.app._exit:
         await pilot.pause()
         while list(pilot.app.workers):
             with contextlib.suppress(WorkerCancelled):  # it has ended too
