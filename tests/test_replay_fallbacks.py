@@ -53,6 +53,22 @@ class HookedInto(nn.Module):
         return self.head(self.b(self.a(x)))
 
 
+def keep_beside(module: nn.Module, args: Any, output: Tensor) -> None:
+    GLOBAL.value = output.mean()
+
+
+class HookedBeside(nn.Module):
+    """The same with an object of its file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.head = lin(), lin(), lin(WIDTH, 3)
+        self.a.register_forward_hook(keep_beside)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.b(self.a(x)))
+
+
 class Naming(nn.Module):
     """A layer keeps what it found in a variable of its file; it decides something that seldom matters."""
 
@@ -116,6 +132,7 @@ NEVER: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "object": (nasty.KeepsAside, "keeps something from one forward to the next (aside)"),
     "hook": (HookedAside, "keeps something from one forward to the next"),
     "hook of a file's": (HookedInto, "keeps something from one forward to the next (a._forward_hooks)"),
+    "hook of a file's, object": (HookedBeside, "keeps something from one forward to the next (a._forward_hooks)"),
     "variable of a file": (Naming, "keeps something from one forward to the next (what Naming.forward names)"),
     "old weight norm": (old_weight_norm, "keeps something from one forward to the next (1.weight)"),
     "buffer": (nasty.Counts, "alters"),

@@ -3,8 +3,8 @@
 import functools
 import inspect
 import random
-from collections import OrderedDict, defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -18,7 +18,7 @@ from ..state import same_bits, surely
 
 _PLAIN = (bool, int, float, complex, str, bytes)
 _CLOSED = (Tensor, nn.Module, type, ModuleType, *_PLAIN)
-_CONTAINERS = (list, dict, set, OrderedDict, defaultdict, deque)
+_CONTAINERS = (list, dict, set, deque)
 _DEPTH = 4
 """Of containers, objects and closures in one another: how deep it is looked."""
 _LONG = 10_000
@@ -62,7 +62,7 @@ class Watch:
         for kind in dict.fromkeys(map(type, self._model.modules())):
             if not kind.__module__.startswith("torch."):
                 values = found[f"what {kind.__name__}.forward names"] = []
-                _walk(inspect.unwrap(kind.forward), values, seen, _DEPTH)
+                _walk(inspect.unwrap(kind.forward), values, seen, _DEPTH, _keeps)
         return found
 
 
@@ -138,24 +138,37 @@ def put_back(buffers: Iterable[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Ten
     return altered
 
 
-def _walk(value: Any, found: list[Any], seen: dict[int, Any], depth: int) -> None:
+Named = Callable[[Any, FunctionType], bool]
+"""Whether a variable of its file that a function names is looked at."""
+
+
+def _any(value: Any, function: FunctionType) -> bool:
+    return not isinstance(value, FunctionType) or value.__module__ == function.__module__
+
+
+def _keeps(value: Any, function: FunctionType) -> bool:
+    """What is likely to be kept there by a network's own code, which also names loggers, registries and the like."""
+    return _any(value, function) and isinstance(value, (FunctionType, Tensor, *_CONTAINERS, *_PLAIN))
+
+
+def _walk(value: Any, found: list[Any], seen: dict[int, Any], depth: int, named: Named = _any) -> None:
     found.append(value)
     if depth and id(value) not in seen and not isinstance(value, _CLOSED):
         seen[id(value)] = value
-        for member in _members(value):
-            _walk(member, found, seen, depth - 1)
+        for member in _members(value, named):
+            _walk(member, found, seen, depth - 1, named)
 
 
-def _members(value: Any) -> Iterable[Any]:
+def _members(value: Any, named: Named) -> Iterable[Any]:
     if isinstance(value, dict):
         return [*value, *value.values()] if len(value) <= _LONG else ()
     if isinstance(value, (list, tuple, set, frozenset, deque)):
         return value if len(value) <= _LONG else ()
     if isinstance(value, FunctionType):  # hooks keep what they see in variables around them
         around = [cell.cell_contents for cell in value.__closure__ or () if _filled(cell)]
-        return around + [one for one in map(value.__globals__.get, _names(value.__code__)) if _keeps(one, value)]
+        return around + [one for one in map(value.__globals__.get, _names(value.__code__)) if named(one, value)]
     if isinstance(value, MethodType):
-        return (value.__self__,)
+        return (value.__self__, value.__func__)
     if isinstance(value, functools.partial):
         return (value.func, value.args, value.keywords)
     return list(getattr(value, "__dict__", {}).values())
@@ -165,13 +178,6 @@ def _names(code: CodeType) -> list[str]:
     """What a function's code names, and that of functions within it."""
     inner = [name for constant in code.co_consts if isinstance(constant, CodeType) for name in _names(constant)]
     return [*code.co_names, *inner]
-
-
-def _keeps(value: Any, function: FunctionType) -> bool:
-    """Whether something may be kept in a module's variable: by itself, in it, or by a function beside it."""
-    if isinstance(value, FunctionType):
-        return value.__module__ == function.__module__
-    return type(value) in _CONTAINERS or isinstance(value, (Tensor, *_PLAIN))
 
 
 def _filled(cell: Any) -> bool:
