@@ -466,3 +466,16 @@ async def test_resized_while_running_nothing_is_cut(shown, size: tuple[int, int]
         assert "1.52 %" in text[2]
         for row in range(2, 7):
             assert text[row].count("%") >= 1
+
+
+async def test_columns_that_are_not_shown_can_be_sorted_by_too(shown):
+    async with app(shown).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert "layers" not in [column.spec.id for column in table(pilot).shown]
+        await pilot.press("ctrl+p")
+        await settle(pilot)
+        await pilot.press(*"sort by layers", "enter")
+        await settle(pilot)
+        assert runs(pilot).sort == "layers"
+        assert [row.layers for row in table(pilot).rows] == sorted(row.layers for row in table(pilot).rows)
+        assert "sorted by layers" in line(pilot, "#note")

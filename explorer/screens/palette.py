@@ -19,6 +19,7 @@ from ...store import LyrxError, Store, inert
 from ..core.commands import Command, ranked
 from ..core.keys import APP, LOOKING, MEASURING, MOVING, TAKING
 from ..core.picture import METRICS
+from ..core.query import KEYS
 from ..widgets.toned import toned
 from .base import LyrxDialog
 from .help import active_keys
@@ -149,6 +150,10 @@ def screen_commands(screen: Screen) -> Iterator[Doable]:
         if key.id != "app.palette":
             yield Doable(key.description, " ".join(key.keys), partial(app.run_action, action, node))
     yield Doable("quit lyrx", "", partial(app.run_action, "app.quit"))
+    sort_by = getattr(screen, "sort_by", None)
+    for column in KEYS if sort_by else ():
+        # Columns for which there is no room, too: those have no head to click, and their key passes them over.
+        yield Doable(f"sort by {column}", _here(column == getattr(screen, "sort", "")), partial(sort_by, column))
     view, restore = getattr(screen, "view", None), getattr(screen, "restore", None)
     if view is not None and restore is not None:
         for name, metric in METRICS.items():

@@ -262,6 +262,8 @@ class RunsScreen(GlanceBeside):
         self.sort, self.descending = column, descending
         self._order()
         self._arrange()
+        if column not in [shown.spec.id for shown in self.query_one(RunTable).shown]:
+            self.told(f"sorted by {column}, which there is no room to show")
 
     def action_sort(self) -> None:
         """Sort by the next of the columns that are shown."""
