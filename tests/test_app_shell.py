@@ -1,6 +1,7 @@
 """What is around the screens: help, commands, errors, themes, keys of one's own, views kept; by keys and by mouse."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 from driving import app, heatmap, line, screen_of, screen_text, settle, until
@@ -254,8 +255,15 @@ async def test_incidents_by_mouse(shown):
         assert isinstance(pilot.app.screen, RunsScreen)
 
 
+@pytest.fixture
+def patches() -> Iterator[pytest.MonkeyPatch]:
+    """What is patched in the course of a test, and undone without its folder being left."""
+    with pytest.MonkeyPatch.context() as found:
+        yield found
+
+
 @pytest.mark.parametrize("where", ["handler", "action", "worker", "timer", "callback", "compose"])
-async def test_an_exception_that_nobody_expected_is_shown_and_the_app_goes_on(shown, monkeypatch, where: str):
+async def test_an_exception_that_nobody_expected_is_shown_and_the_app_goes_on(shown, patches, where: str):
     def broken(*_: object) -> None:
         raise ZeroDivisionError("on purpose")
 
@@ -268,12 +276,12 @@ async def test_an_exception_that_nobody_expected_is_shown_and_the_app_goes_on(sh
         assert isinstance(running, LyrxApp)
         running.forgiving = True
         if where == "handler":
-            monkeypatch.setattr(HeatmapScreen, "on_heatmap_moved", broken)
+            patches.setattr(HeatmapScreen, "on_heatmap_moved", broken)
             await pilot.press("down")
         elif where == "action":
-            monkeypatch.setattr(Heatmap, "action_move", broken)
+            patches.setattr(Heatmap, "action_move", broken)
             await pilot.press("down")
-            monkeypatch.undo()
+            patches.undo()
         elif where == "worker":
             running.screen.run_worker(broken_later())
         elif where == "timer":
@@ -281,10 +289,10 @@ async def test_an_exception_that_nobody_expected_is_shown_and_the_app_goes_on(sh
         elif where == "callback":
             running.screen.call_after_refresh(broken)
         else:
-            monkeypatch.setattr(RunsScreen, "content", broken)
+            patches.setattr(RunsScreen, "content", broken)
             await pilot.press("q")
             await pilot.pause()
-            monkeypatch.undo()
+            patches.undo()
             running.open_run("fcn-again")
         await until(pilot, lambda: running.incidents.all)
         await settle(pilot)
@@ -293,7 +301,7 @@ async def test_an_exception_that_nobody_expected_is_shown_and_the_app_goes_on(sh
         found = next(one for one in running.incidents.all if "on purpose" in one.what)
         assert found.what == "ZeroDivisionError: on purpose"
         assert "in broken" in found.trace
-        monkeypatch.undo()
+        patches.undo()
         await pilot.press("exclamation_mark")
         await settle(pilot)
         await pilot.press("y")
