@@ -182,6 +182,17 @@ def test_the_scale_has_every_level_from_the_low_end_to_the_high_one(system, widt
         assert len(set(shown)) == len(shown) == LEVELS
 
 
+@pytest.mark.parametrize("width", [48, 78, 118])
+@on_every_terminal
+def test_verdicts_are_kinds_and_their_differences_an_amount(system, width: int):
+    sides = scenes((A, B), HeatView(metric="verdict"))
+    said = scale_text(sides, about_text("verdict", None, width), "depth", width, system).plain
+    assert all(word in said for word in ("robust", "undecided", "critical"))
+    scene = difference(metric="verdict")
+    said = scale_text([scene], about_text("verdict", (0, 1), width), "depth", width, system).plain
+    assert said.index("− better") < said.index("+ worse")
+
+
 @on_every_terminal
 def test_equal_numbers_look_alike_in_both_runs(system):
     one = picture("one", {"x": [0.1, 0.5], "y": [0.9, 0.3]}, (COLUMNS[0], END), network=(), checkpoints=(0, 100))

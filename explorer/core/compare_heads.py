@@ -9,6 +9,7 @@ from rich.text import Text
 from ...store import inert
 from .alignment import LETTERS
 from .compare_text import Pair, minus
+from .legend import kinds_text
 from .marks import MARKS, WORDS, State
 from .paint import paints
 from .picture import METRICS, Picture
@@ -78,10 +79,13 @@ def scale_text(scenes: Sequence[Scene], about: str, order: str, width: int, syst
     room = width - step * len(scene.scale.ramp) - len(low) - len(high) - 4
     line = Text(no_wrap=True)
     line.append(about if cell_len(about) <= room else about.split(",")[0], "bold")
-    line.append(f"  {low} ", "muted")
-    for paint in paints(scene.scale.ramp, system):
-        line.append(paint.fill[:step], paint.style if paint.style != Style.null() else "")
-    line.append(f" {high}", "muted")
+    if scene.metric.kinds:
+        line.append_text(kinds_text(scene, system))
+    else:
+        line.append(f"  {low} ", "muted")
+        for paint in paints(scene.scale.ramp, system):
+            line.append(paint.fill[:step], paint.style if paint.style != Style.null() else "")
+        line.append(f" {high}", "muted")
     parts = [f"sorted by {order}"] if order != "depth" else []
     states = frozenset[State]().union(*(scene.states for scene in scenes))
     parts += [f"{MARKS[state]} {WORDS[state]}" for state in WORDS if state in states]
@@ -97,7 +101,8 @@ def about_text(metric: str, pair: Pair | None, width: int) -> str:
     title = METRICS[metric].title
     if width < 100:
         title = title.split(",")[0].replace("distance from initialisation", "distance").split(" with ")[0]
-        title = {"l2": "distance, 2-norm", "linf": "distance, largest"}.get(metric, title)
+        shorter = {"l2": "distance, 2-norm", "linf": "distance, largest", "verdict": "verdict"}
+        title = shorter.get(metric, title)
     if pair is None:
         return title + (", %" if METRICS[metric].fraction and "%" not in title and "points" not in title else "")
     unit = ", points" if METRICS[metric].fraction else ""

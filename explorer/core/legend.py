@@ -16,7 +16,7 @@ def legend(scene: Scene, width: int, system: str | None) -> Text:
     line = Text(no_wrap=True, overflow="ellipsis")
     title = scene.metric.title
     line.append(title if width >= 120 else _short(title), "bold")
-    line.append_text(_kinds(scene, system) if scene.metric.kinds else _levels(scene, width, system))
+    line.append_text(kinds_text(scene, system) if scene.metric.kinds else _levels(scene, width, system))
     # In the order of their definition, those that there are before those that there might be.
     for state in sorted(WORDS, key=lambda state: state not in scene.states):
         if state is State.UNAVAILABLE and state not in scene.states:
@@ -41,7 +41,7 @@ def _levels(scene: Scene, width: int, system: str | None) -> Text:
     return text.append(f" {high}", "muted")
 
 
-def _kinds(scene: Scene, system: str | None) -> Text:
+def kinds_text(scene: Scene, system: str | None) -> Text:
     """A cell of each kind that the metric tells, its letter in it, and its word."""
     text, levels = Text(" "), paints(scene.scale.ramp, system)
     for value, letter, word in scene.metric.kinds:
