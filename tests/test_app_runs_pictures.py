@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from driving import NOW, app, settle
+from lyrx.explorer.app import LyrxApp
 from lyrx.explorer.core.runrow import RunRow, Table
 from lyrx.explorer.screens.runs import RunsScreen
 from lyrx.store import Store
@@ -117,6 +118,10 @@ def test_picture_of_a_store_that_went_away(own, snap_compare, size: tuple[int, i
         await settle(pilot)
         os.rename(own, "away")
         await pilot.press("R")
+        await settle(pilot)
+        # The line for what went wrong tells the whole path, which is another one each time.
+        assert isinstance(pilot.app, LyrxApp)
+        pilot.app.see_incidents()
         await settle(pilot)
 
     assert snap_compare(app(own), terminal_size=size, run_before=press)
