@@ -114,7 +114,8 @@ class Checkpoints:
         try:
             value = np.asarray(self._array(name, "r")[index])
         except Exception as error:  # whatever zarr meets in a damaged chunk or in damaged metadata
-            raise DamagedError(f"{where} is damaged: {type(error).__name__}: {error}. {_CURE}") from error
+            said = str(error).rstrip(".")
+            raise DamagedError(f"{where} is damaged: {type(error).__name__}: {said}. {_CURE}") from error
         if _content_hash(value) != record["hash"].get(name):
             raise DamagedError(f"{where} is damaged: its contents are not those that were committed. {_CURE}")
         return value

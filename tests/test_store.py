@@ -125,6 +125,7 @@ def test_every_flipped_bit_is_found_and_named(tmp_path: Path):
     found = "\n".join(map(str, report.damaged))
     assert len(report.damaged) == 4
     assert "tensor 'fc1.weight' at checkpoint 2 of run 'small'" in found
+    assert ".. " not in found, "its sentences end once"
     for part in ("estimate/commits/1.2.0.json", "network/commits/1.json", "history/commits/1.json"):
         assert part in found
     with pytest.raises(DamagedError):
