@@ -365,6 +365,8 @@ class Session:
             self._doubted.discard(said)
 
     def _differs(self, how: str) -> None:
+        if self.forwards.mixes:
+            return  # in other batches it does, and the note says so
         raise RunConflictError(
             f"run '{inert(self.run.name)}': the network built from its stored weights {how}. Its model's code has "
             "changed, or it keeps state that is neither a parameter nor a persistent buffer."

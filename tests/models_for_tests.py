@@ -133,6 +133,13 @@ def lazy() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
 
 
+def mixing() -> nn.Module:
+    """A norm without running statistics: what it says of an example depends on the others in its batch."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16, track_running_stats=False), nn.ReLU(), nn.Linear(16, 10)
+    )
+
+
 def frozen() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).requires_grad_(False)
 
