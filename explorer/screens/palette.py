@@ -151,9 +151,10 @@ def screen_commands(screen: Screen) -> Iterator[Doable]:
             yield Doable(key.description, " ".join(key.keys), partial(app.run_action, action, node))
     yield Doable("quit lyrx", "", partial(app.run_action, "app.quit"))
     sort_by = getattr(screen, "sort_by", None)
-    for column in KEYS if sort_by else ():
+    if sort_by is not None:
         # Columns for which there is no room, too: those have no head to click, and their key passes them over.
-        yield Doable(f"sort by {column}", _here(column == getattr(screen, "sort", "")), partial(sort_by, column))
+        for column in KEYS:
+            yield Doable(f"sort by {column}", _here(column == getattr(screen, "sort", "")), partial(sort_by, column))
     view, restore = getattr(screen, "view", None), getattr(screen, "restore", None)
     if view is not None and restore is not None:
         for name, metric in METRICS.items():

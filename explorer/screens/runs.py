@@ -1,7 +1,5 @@
 """The table of runs: find one, mark several, open it."""
 
-import time
-from collections.abc import Callable
 from typing import ClassVar
 
 from rich.text import Text
@@ -84,11 +82,6 @@ class RunsScreen(GlanceBeside):
         self._sorted: list[RunRow] = []
         self._tail: Tail[Table] | None = None
         self._trouble = ""
-
-    @property
-    def clock(self) -> Callable[[], float]:
-        """Seconds since 1970, for ages."""
-        return getattr(self.lyrx, "clock", time.time)
 
     def content(self) -> ComposeResult:
         yield Static("", id="title")
@@ -294,12 +287,7 @@ class RunsScreen(GlanceBeside):
         """Look at every run again, now."""
         self.read(force=True)
 
-    # The run under the cursor, and the marked ones
-
-    @property
-    def chosen(self) -> RunRow | None:
-        """The run under the cursor."""
-        return self.query_one(RunTable).chosen
+    # The marked runs, and the one under the cursor
 
     @property
     def marked(self) -> list[str]:

@@ -19,6 +19,7 @@ from ..feed import RunFeed, Update
 from ..tail import News, Tail
 from ..widgets.chart import Chart
 from ..widgets.heatmap import Heatmap
+from ..widgets.runtable import RunTable
 from .base import LyrxScreen
 
 _BESIDE, _BELOW = 120, 18
@@ -28,7 +29,7 @@ _GLANCES = 16
 
 
 class GlanceBeside(LyrxScreen):
-    """A screen with a table of runs, as far as the glance at one of them is concerned."""
+    """A screen with a RunTable, as far as the glance at the run under its cursor is concerned."""
 
     DEFAULT_CSS: ClassVar[str] = """
     GlanceBeside {
@@ -53,17 +54,15 @@ class GlanceBeside(LyrxScreen):
         self._feeds: dict[str, RunFeed] = {}
         self._updates: dict[str, Update] = {}
 
-    # What the heir has
-
     @property
     def chosen(self) -> RunRow | None:
         """The run under the cursor."""
-        raise NotImplementedError
+        return self.query_one(RunTable).chosen
 
     @property
     def clock(self) -> Callable[[], float]:
         """Seconds since 1970, for ages."""
-        raise NotImplementedError
+        return self.lyrx.clock
 
     # The glance
 
