@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import compress, count
 from operator import ne
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from rich.cells import get_character_cell_size
 from rich.console import COLOR_SYSTEMS, Console
@@ -249,14 +249,17 @@ class Changes(CompositorUpdate):
 
     def __init__(self, frames: Frames, update: LayoutUpdate | ChopsUpdate):
         self._frames, self._update = frames, update
+        self._text: str | None = None
 
     def render_segments(self, console: Console) -> str:
-        """What to write. Once: the second time nothing has changed."""
-        pen = Pen(console)
-        parts = _of_layout if isinstance(self._update, LayoutUpdate) else _of_chops
-        for y, x, strip in parts(self._update):  # type: ignore[arg-type]
-            self._frames.write(y, x, strip, pen)
-        return pen.finished()
+        """What to write: whoever asks must write it."""
+        if self._text is None:
+            pen = Pen(console)
+            parts = _of_layout if isinstance(self._update, LayoutUpdate) else _of_chops
+            for y, x, strip in parts(self._update):  # type: ignore[arg-type]
+                self._frames.write(y, x, strip, pen)
+            self._text = pen.finished()
+        return self._text
 
 
 def _of_layout(update: LayoutUpdate) -> Iterator[tuple[int, int, Strip]]:
@@ -282,9 +285,18 @@ class ThriftyApp(App[int], inherit_bindings=False):
     def __init__(self) -> None:
         super().__init__()
         self.frames = Frames()
+        self._cursor_left: Any = None
 
     def _display(self, screen: Any, renderable: Any) -> None:
-        super()._display(screen, self.frames.only_changes(renderable))
+        update = self.frames.only_changes(renderable)
+        # What Textual would throw away must not be taken for shown.
+        written = self._running and not self._closed and not self.is_headless and not self._batch_count
+        if written and isinstance(update, Changes):
+            cursor, self._cursor_left = self._cursor_left, self.cursor_position
+            if cursor == self.cursor_position and not update.render_segments(self.console):
+                self.post_display_hook()
+                return
+        super()._display(screen, cast(Any, update))
 
     def on_resize(self) -> None:
         """Another size, or the app has come back from the background: terminals then show what they like."""

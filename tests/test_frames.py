@@ -8,13 +8,16 @@ import pyte
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lyrx.explorer.frames import Frames, Look, Pen, cells_of, runs
+from lyrx.explorer.frames import Frames, Look, Pen, ThriftyApp, cells_of, runs
 from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
+from screenshot import settle
 from textual._compositor import ChopsUpdate, InlineUpdate, LayoutUpdate
+from textual.app import ComposeResult
 from textual.geometry import Region
 from textual.strip import Strip
+from textual.widgets import Static
 
 WIDTH, HEIGHT = 24, 5
 SYSTEMS = ("standard", "256", "truecolor")
@@ -130,6 +133,55 @@ def test_one_cell_costs_bytes_by_the_cell():
     assert frames.only_changes(update).render_segments(console()) == (
         "\x1b[3;10H\x1b[38;2;16;32;48;48;2;170;187;204mx\x1b[39;49m"
     )
+
+
+class Told(ThriftyApp):
+    """An app whose terminal is a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[str] = []
+
+    @property
+    def is_headless(self) -> bool:
+        return False
+
+    def compose(self) -> ComposeResult:
+        yield Static("one", id="words")
+
+    def shown(self) -> str:
+        """What was written since the last time."""
+        found = "".join(self.written)
+        self.written.clear()
+        return found
+
+
+async def test_an_app_writes_what_changes_and_nothing_where_nothing_does():
+    app = Told()
+    async with app.run_test(size=(20, 3)) as pilot:
+        assert app._driver is not None
+        app._driver.write = app.written.append  # type: ignore[method-assign]
+        words = app.query_one("#words", Static)
+        words.update("two")
+        await settle(pilot)
+        assert "two" in app.shown()
+        words.update("two")
+        words.refresh()
+        await settle(pilot)
+        assert app.shown() == ""
+        words.update("twe")
+        await settle(pilot)
+        changed = app.shown()
+        assert "e" in changed
+        assert "tw" not in changed
+        with app.batch_update():  # what Textual holds back is not taken for shown
+            words.update("new")
+            await pilot.pause()
+        await settle(pilot)
+        assert "new" in app.shown()
+        app.draw_anew()
+        await settle(pilot)
+        assert "new" in app.shown()
 
 
 def test_colours_are_written_where_they_change():
