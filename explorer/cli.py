@@ -219,8 +219,8 @@ def explore(
     Store.open(path)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise LyrxError("explore needs a terminal on its input and output. `lyrx show RUN` prints a heatmap anywhere.")
+    from .core.room import SMALLEST
     from .launch import run_app
-    from .screens.base import SMALLEST
 
     columns, lines = os.get_terminal_size()
     # A terminal that does not know its size says 0.

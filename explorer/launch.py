@@ -6,7 +6,6 @@ import threading
 from pathlib import Path
 
 from ..store import LyrxError, Store
-from .app import LyrxApp
 from .core.runrow import Table
 from .tablefeed import RowCache, TableFeed
 
@@ -30,8 +29,10 @@ def run_app(store_path: Path, worker: list[str] | None, run: str | None, *, fres
     found: list[Table] = []
     reader = threading.Thread(target=_read_first, args=(feed, found), daemon=True)
     if name is None:
-        # Read while the app is being built: the first frame then shows the runs, and a slow disk delays no frame.
+        # Read while Textual is imported: the first frame then shows the runs, and a slow disk delays no frame.
         reader.start()
+    from .app import LyrxApp
+
     config = settings()
     if name is None:
         reader.join(0.2)

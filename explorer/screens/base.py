@@ -13,15 +13,13 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
 from ..core import troubles
+from ..core.room import SMALLEST
 from ..tail import Pace, Trouble
 from ..widgets.keybar import KeyBar
 from ..widgets.toned import toned
 
 if TYPE_CHECKING:
     from ..app import LyrxApp
-
-SMALLEST = (40, 12)
-"""Columns and lines below which nothing but a request for more room is shown."""
 
 WIDTHS: list[tuple[int, str]] = [(0, "-narrow"), (70, "-medium"), (110, "-broad"), (130, "-wide")]
 """A screen has the class of the widest that it reaches: made for 50, 80, 120 and 200 columns."""
