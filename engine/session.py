@@ -188,6 +188,7 @@ class Session:
         ended are committed before their look is yielded, the others every `commit_every` seconds.
         `after_cell(work, examples seen)` may raise CancelledError: what was seen until then is committed first.  Cells
         whose checkpoint is damaged, or with which the network's own code fails, are left out; `on_error` hears of each.
+        Where it ends otherwise than it should, the network is verified: raises RestoreError.
         `on_progress(examples seen, share of the work)` hears at least every second how far a look is.
         """
         rank, size = self._sharing.rank, self._sharing.size
@@ -214,6 +215,7 @@ class Session:
                 writer.write(durable=False)
             after_cell(work, seen)
 
+        to_the_end = False
         try:
             for group in sweep.run(works, self.examples, and_commit):
                 for work in group:
@@ -231,11 +233,15 @@ class Session:
             if not told:  # all of them are as they should be
                 ended = [(cell, 0.0) for cell in known] + [(work.key, work.seconds) for work in works]
                 yield self._look([], works, known, ended, rule)
+            to_the_end = not any(work.failure for work in works)
         finally:
             sweep.judge(writer.waiting)
             writer.write(durable=True)
             for work in works:
                 self._residents.drop(work.key)
+            if not to_the_end:
+                # A cancel, or code of the network's that failed, may have come anywhere in between.
+                self.verify()
 
     def commit_baseline(self) -> None:
         """Commit what all cells are compared with, if it is not in the store yet."""

@@ -297,6 +297,25 @@ def test_a_cancel_takes_effect_within_a_batch_and_keeps_what_was_seen(tmp_path: 
     assert [estimate and estimate.n for estimate in map(probe.read, cells)] == [64, 64, None]
 
 
+def test_a_network_that_a_cancel_leaves_otherwise_is_noticed(tmp_path: Path):
+    run, _ = batch(tmp_path / "s.zarr")
+    probe, cell = run.probe(), Cell(0, 1, 0)
+    probe.withdraw(cell)
+
+    def after(work: Work, examples: int) -> None:
+        with torch.no_grad():
+            named_tensors(session.model)["fc1.bias"][0] += 1e-6
+        raise CancelledError("enough")
+
+    with (
+        Session(run, probe) as session,
+        run.writing("test"),
+        pytest.raises(RestoreError, match=r"fc1\.bias") as raised,
+    ):
+        list(session.measure([cell], after_cell=after))
+    assert isinstance(raised.value.__context__, CancelledError)
+
+
 def test_an_untrained_run_and_other_data_are_refused(tmp_path: Path):
     np.savez(tmp_path / "d.npz", **arrays(seed=0))
     data = {"name": "arrays", "root": str(tmp_path / "d.npz")}
