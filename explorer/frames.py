@@ -20,10 +20,16 @@ from rich.console import COLOR_SYSTEMS, Console
 from rich.style import Style
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.app import App
+from textual.events import Resize
+from textual.geometry import Size
 from textual.strip import Strip
+from textual.timer import Timer
 
 GAP = 4
 """Unchanged cells between two changed ones that cost no more than to move the cursor over them."""
+
+RESTED = 0.2
+"""Seconds after which a terminal that has had several sizes is taken to keep its last one."""
 
 UNKNOWN = object()
 """In the place of a cell that may show anything."""
@@ -286,8 +292,14 @@ class ThriftyApp(App[int], inherit_bindings=False):
         super().__init__()
         self.frames = Frames()
         self._cursor_left: Any = None
+        self._drawn_size: Size | None = None
+        self._resized: Timer | None = None
 
     def _display(self, screen: Any, renderable: Any) -> None:
+        # A terminal that has another size already may have shown the last frames of the old one anywhere.
+        if screen.outer_size != self._drawn_size:
+            self._drawn_size = screen.outer_size
+            self.frames.forget()
         update = self.frames.only_changes(renderable)
         # What Textual would throw away must not be taken for shown.
         written = self._running and not self._closed and not self.is_headless and not self._batch_count
@@ -301,6 +313,22 @@ class ThriftyApp(App[int], inherit_bindings=False):
     def on_resize(self) -> None:
         """Another size, or the app has come back from the background: terminals then show what they like."""
         self.draw_anew()
+        if self._resized is not None:
+            self._resized.stop()
+        self._resized = self.set_timer(RESTED, self._at_rest)
+
+    def _at_rest(self) -> None:
+        """Nothing has been heard of the terminal's size for a while: what it is and what it shows is made certain.
+
+        Of several changes in one moment the last one that is told may be an earlier one, and frames for one size may
+        have come to a terminal of another.
+        """
+        self._resized = None
+        ask = getattr(self._driver, "_get_terminal_size", None)
+        if ask is not None and (size := Size(*ask())) != self.size:
+            self.post_message(Resize(size, size))
+        else:
+            self.draw_anew()
 
     def draw_anew(self) -> None:
         """Write the whole screen again, whatever the terminal shows."""

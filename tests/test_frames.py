@@ -6,6 +6,7 @@ from typing import Any
 
 import pyte
 import pytest
+from driving import until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lyrx.explorer.frames import Frames, Look, Pen, ThriftyApp, cells_of, runs
@@ -15,7 +16,8 @@ from rich.style import Style
 from screenshot import settle
 from textual._compositor import ChopsUpdate, InlineUpdate, LayoutUpdate
 from textual.app import ComposeResult
-from textual.geometry import Region
+from textual.events import Resize
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widgets import Static
 
@@ -161,6 +163,7 @@ async def test_an_app_writes_what_changes_and_nothing_where_nothing_does():
     async with app.run_test(size=(20, 3)) as pilot:
         assert app._driver is not None
         app._driver.write = app.written.append  # type: ignore[method-assign]
+        await until(pilot, lambda: app._resized is None)
         words = app.query_one("#words", Static)
         words.update("two")
         await settle(pilot)
@@ -182,6 +185,34 @@ async def test_an_app_writes_what_changes_and_nothing_where_nothing_does():
         app.draw_anew()
         await settle(pilot)
         assert "new" in app.shown()
+
+
+async def test_a_frame_of_another_size_is_written_whole_whatever_was_written_before_it():
+    """A terminal that is smaller already puts what is drawn for its old size anywhere."""
+    app = Told()
+    async with app.run_test(size=(20, 3)) as pilot:
+        assert app._driver is not None
+        app._driver.write = app.written.append  # type: ignore[method-assign]
+        for size in ((30, 5), (12, 2), (20, 3)):
+            app.shown()
+            await pilot.resize_terminal(*size)
+            await until(pilot, lambda: app._resized is None)
+            await settle(pilot)
+            terminal = pyte.Screen(*size)
+            pyte.Stream(terminal).feed(app.shown())
+            assert [line.rstrip() for line in terminal.display] == ["one", *[""] * (size[1] - 1)]
+            backs = {terminal.buffer[y][x].bg for y in range(size[1]) for x in range(size[0])}
+            assert "default" not in backs
+
+
+async def test_a_size_that_was_told_late_is_asked_for(monkeypatch):
+    app = Told()
+    async with app.run_test(size=(20, 3)) as pilot:
+        await until(pilot, lambda: app._resized is None)
+        # Of two signals at once the second one's size was told first.
+        monkeypatch.setattr(app._driver, "_get_terminal_size", lambda: (12, 2), raising=False)
+        app.post_message(Resize(Size(30, 5), Size(30, 5)))
+        await until(pilot, lambda: app.screen.outer_size == (12, 2))
 
 
 def test_colours_are_written_where_they_change():

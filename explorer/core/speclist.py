@@ -53,7 +53,8 @@ def described(path: Path, group: str, values: Mapping[str, Any] | None) -> SpecF
         return str(value) if isinstance(value, str | int) else ""
 
     epochs = key("train", "epochs")
-    parts = [key("model", "name"), key("data", "name"), f"{epochs} epoch{'' if epochs == '1' else 's'}" if epochs else ""]
+    length = f"{epochs} epoch{'' if epochs == '1' else 's'}" if epochs else ""
+    parts = [key("model", "name"), key("data", "name"), length]
     return SpecFile(path, group, key("run", "name"), tuple(filter(None, parts)))
 
 
