@@ -101,21 +101,22 @@ def estimate_of(work: Work, total: int, parts: int = 1) -> Estimate:
 def facts_of(work: Work, device: str, seed: int | None) -> dict[str, object]:
     """What goes into a cell's commit record beside its numbers."""
     tally = work.tally
+    full = tally.full + work.full
     found: dict[str, object] = {
         "seconds": tally.before + work.seconds,
         "device": device,
-        "evaluator": "full" if work.full else "replay",
+        "evaluator": "full" if full else "replay",
         "wrong": tally.wrong,
         "worse": tally.worse,
         "better": tally.better,
         "agreeing": tally.agreeing,
-        "full": work.full,
+        "full": full,
         "loss_sum": tally.loss if math.isfinite(tally.loss) else None,
     }
     if tally.path != START:
         found["path"] = [tally.path.variation, tally.path.weight, tally.path.pull]
-    if work.reason:
-        found["reason"] = work.reason
+    if reason := work.reason or tally.reason:
+        found["reason"] = reason
     if seed is not None:
         found["seed"] = seed
     return found
@@ -135,4 +136,6 @@ def tally_of(record: Mapping[str, Any] | None, estimate: Estimate | None) -> Tal
         loss=estimate.loss * estimate.n if loss is None else float(loss),
         path=Path(*map(float, record.get("path", ()))),
         before=float(record.get("seconds") or 0.0),
+        full=int(record.get("full") or 0),
+        reason=str(record.get("reason") or ""),
     )

@@ -84,6 +84,10 @@ class Tally:
     """Of the differences from the trained network; kept only where an example has several predictions."""
     before: float = 0.0
     """Seconds that those examples took which an earlier measurement saw, and this one went on from."""
+    full: int = 0
+    """How many of those were not replayed."""
+    reason: str = ""
+    """Why not."""
 
     def plus(self, seen: int, counts: "list[float]", total: int, parts: int) -> "Tally":
         """With another batch of `seen` examples, counted by :func:`count`.
@@ -104,6 +108,8 @@ class Tally:
             loss=self.loss + counts[4],
             path=path,
             before=self.before,
+            full=self.full,
+            reason=self.reason,
         )
 
 

@@ -209,7 +209,7 @@ async def test_a_training_is_started_outlives_the_app_and_is_stopped(folder):
         await pilot.press("enter")
         await settle(pilot)
         assert training.alive(), "the answer with the focus is the safe one"
-        await pilot.press("x", "y")
+        await stop(pilot)
         await phase(pilot, "interrupted")
         assert "○ interrupted, as asked" in line(pilot, "#state")
         await pilot.press("x")
@@ -218,7 +218,7 @@ async def test_a_training_is_started_outlives_the_app_and_is_stopped(folder):
         await pilot.press("s")
         await phase(pilot, "starting")
         assert shown(pilot).seen.pid != pid
-        await pilot.press("x", "y")
+        await stop(pilot)
         await phase(pilot, "interrupted")
         await pilot.press("enter")
         await settle(pilot)
@@ -233,7 +233,7 @@ async def test_one_that_does_not_end_can_be_killed(folder, monkeypatch):
         await pilot.press("enter")
         await settle(pilot)
         await until(pilot, lambda: shown(pilot).read() or shown(pilot).seen.lines)
-        await pilot.press("x", "y")
+        await stop(pilot)
         await settle(pilot)
         await until(pilot, lambda: isinstance(pilot.app.screen, Confirm))
         await settle(pilot)
@@ -435,7 +435,7 @@ async def test_a_real_training_outlives_the_app_and_goes_on(tmp_path, state, mon
             assert shown(pilot).seen.pid == pid
             assert any("long: epoch 1/100000" in one for one in shown(pilot).seen.lines)
             assert "epoch" in line(pilot, "#state")
-            await pilot.press("x", "y")
+            await stop(pilot)
             await until_phase(pilot, "interrupted")
             assert shown(pilot).seen.code == 130
             run = Store.open("s.zarr").run("long")
@@ -446,7 +446,7 @@ async def test_a_real_training_outlives_the_app_and_goes_on(tmp_path, state, mon
             await until_phase(pilot, "working")
             await until(pilot, lambda: shown(pilot).read() or len(shown(pilot).seen.lines) > 1)
             assert f"long: going on after epoch {done}, " in shown(pilot).seen.lines[0]
-            await pilot.press("x", "y")
+            await stop(pilot)
             await until_phase(pilot, "interrupted")
             await pilot.press("escape", "n")
             await settle(pilot)
@@ -465,6 +465,14 @@ async def test_a_real_training_outlives_the_app_and_goes_on(tmp_path, state, mon
 
 def real(folder: Path) -> LyrxApp:
     return LyrxApp(folder / "s.zarr", warm_up=False, poll_seconds=0.2)
+
+
+async def stop(pilot: Pilot) -> None:
+    """Ask for the end of the training that is followed, and say yes when one is asked."""
+    await pilot.press("x")
+    await until(pilot, lambda: isinstance(pilot.app.screen, Confirm) and pilot.app.screen.focused)
+    await pilot.press("y")
+    await until(pilot, lambda: not isinstance(pilot.app.screen, Confirm))
 
 
 async def until_phase(pilot: Pilot, wanted: str) -> None:

@@ -90,6 +90,23 @@ def test_an_exact_run_goes_on_from_what_was_seen_and_ends_where_a_direct_one_doe
         assert estimate.loss == pytest.approx(straight[cell].loss, rel=1e-6)
 
 
+def test_a_cell_that_goes_on_remembers_what_was_not_replayed_before(tmp_path: Path):
+    run, _ = batch(tmp_path / "s.zarr", probe={"evaluator": "full"})
+    early = run.probe().results()
+    assert any(not estimate.exact for estimate in early.estimates.values())
+    run, _ = batch(tmp_path / "s.zarr", probe={"exact": True})  # the rest of it is replayed
+    late = run.probe().results()
+    gone_on = 0
+    for cell, record in late.records.items():
+        if record["evaluator"] == "baseline":
+            continue
+        assert record["full"] == early.estimates[cell].n
+        assert record["evaluator"] == "full"
+        assert record["reason"] == "full forwards were asked for"
+        gone_on += late.estimates[cell].n > early.estimates[cell].n
+    assert gone_on
+
+
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("model", [CONV, {"name": "models_for_tests:Tied"}])
 def test_both_evaluators_give_the_same_numbers(tmp_path: Path, exact: bool, model: dict):
