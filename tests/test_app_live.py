@@ -9,11 +9,28 @@ import fakes
 import pytest
 from driving import WORKER, app, heatmap, line, screen_of, screen_text, settle, until
 from lyrx.explorer.app import LyrxApp
+from lyrx.explorer.core.queue import Request
 from lyrx.explorer.feed import RunFeed
 from lyrx.explorer.screens.measuring import Measuring
 from lyrx.explorer.tablefeed import TableFeed
 from lyrx.store import Cell, Store
+from rich.text import Text
+from textual.css.query import NoMatches
 from textual.geometry import Region
+
+
+def kept(work: Measuring) -> list[Request]:
+    """Every request that is made from now on, also when it has been answered before anybody looks."""
+    asked: list[Request] = []
+
+    class Requests(dict[str, Request]):
+        def __setitem__(self, id: str, request: Request) -> None:  # noqa: A002
+            asked.append(request)
+            super().__setitem__(id, request)
+
+    work.requests = Requests(work.requests)
+    return asked
+
 
 # Following what others commit
 
@@ -102,9 +119,10 @@ async def test_enter_measures_all_draws_of_the_cell_and_the_result_appears(own):
     async with app(own, "fcn-again").run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await pilot.press("down", "down", "left")
-        await pilot.press("enter")
         work = screen_of(pilot).lyrx.measuring
-        (request,) = work.requests.values()
+        asked = kept(work)
+        await pilot.press("enter")
+        (request,) = asked
         assert request.key == ("fcn-again", "layer-5eed5eed")
         assert request.cells == [Cell(2, 0, 0), Cell(2, 0, 1), Cell(2, 0, 2)]
         assert not request.again
@@ -120,9 +138,10 @@ async def test_enter_on_what_is_committed_measures_again(own):
         await settle(pilot)
         commits = Store.open(own).run("fcn-3x256").probe().path / "estimate" / "commits" / "0.1.0.json"
         before = commits.stat().st_mtime_ns
-        await pilot.press("enter")
         work = screen_of(pilot).lyrx.measuring
-        assert [request.again for request in work.requests.values()] == [True]
+        asked = kept(work)
+        await pilot.press("enter")
+        assert [request.again for request in asked] == [True]
         await until(pilot, lambda: not work.requests and not work.marks.landed(("fcn-3x256", "layer-5eed5eed")))
         assert commits.stat().st_mtime_ns > before
         assert heatmap(pilot).look((0, 1))[0].value == pytest.approx(0.778)
@@ -293,6 +312,17 @@ async def test_what_cannot_be_measured_says_why(own):
         await settle(pilot)
         await pilot.press("G", "home", "enter")
         assert "the whole network is re-initialised only" in line(pilot, "#note")
+
+
+async def test_a_screen_that_is_said_something_as_the_app_ends(own):
+    async with app(own, "fcn-3x256").run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        screen = screen_of(pilot)
+        screen.say("before")
+        await screen.query("#note").remove()
+        screen.say("too late", alarm=True)
+        with pytest.raises(NoMatches):  # what was never there is a mistake
+            screen.put("#notte", Text("x"))
 
 
 async def test_leaving_ends_the_worker(own):

@@ -81,15 +81,22 @@ class LyrxScreen(Screen[None]):
 
     def put(self, selector: str, text: Text) -> None:
         """Show `text` in a widget of text; nothing is laid out or drawn if it is what is shown already."""
+        if self._left(selector):
+            return
         widget = self.query_one(selector, Static)
         if self._shown.get(selector) != text:
             self._shown[selector] = text
             widget.update(toned(text, self.app))
 
+    def _left(self, selector: str) -> bool:
+        """Whether the widget was there and is gone: as the app ends, a screen stays longer than what is on it."""
+        return not self.query(selector) and (selector in self._shown or self._closing or self.app._closing)
+
     def say(self, note: Text | str, *, alarm: bool = False) -> None:
         """Put a note into the line above the keys. It is text, never markup."""
         self.put("#note", note if isinstance(note, Text) else Text(note))
-        self.query_one("#note", Static).set_class(alarm, "-alarm")
+        if not self._left("#note"):
+            self.query_one("#note", Static).set_class(alarm, "-alarm")
 
     def report(self, trouble: Trouble) -> None:
         """Keep trouble with following the store among what went wrong, where it says what to do and can be copied."""
