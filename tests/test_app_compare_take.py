@@ -14,12 +14,11 @@ from comparing import opened, screen
 from driving import app, line, screen_text, settle
 from lyrx.explorer.core.picture import Picture, take_picture
 from lyrx.explorer.screens.compare import CompareScreen
-from lyrx.explorer.screens.export import ExportDialog
 from lyrx.explorer.widgets.choice import Choice, places
 from lyrx.store import Store
 from PIL import Image
+from taking import choice, dialog, path
 from textual.pilot import Pilot
-from textual.widgets import Input
 
 NAME = f"{WORSE}-minus-{FIRST}-error"
 
@@ -36,20 +35,6 @@ def store(filled_here, state, tmp_path, monkeypatch):
     """The store; what is written goes to a folder of its own."""
     monkeypatch.chdir(tmp_path)
     return filled_here
-
-
-def dialog(pilot: Pilot) -> ExportDialog:
-    assert isinstance(pilot.app.screen, ExportDialog)
-    return pilot.app.screen
-
-
-def choice(pilot: Pilot, name: str) -> str:
-    found = dialog(pilot).query_one(f"#{name}", Choice)
-    return found.titles[found.chosen]
-
-
-def path(pilot: Pilot) -> Input:
-    return dialog(pilot).query_one("#path", Input)
 
 
 async def asked(pilot: Pilot, *keys: str) -> None:

@@ -10,29 +10,14 @@ import fakes
 import pytest
 from driving import app, heatmap, line, screen_of, screen_text, settle
 from lyrx.explorer.core.copying import cell_line, command, row_tsv
-from lyrx.explorer.screens.export import ExportDialog
 from lyrx.explorer.screens.heatmap import HeatmapScreen
 from lyrx.explorer.widgets.choice import Choice, places
 from lyrx.explorer.widgets.heatmap import Heatmap
 from PIL import Image
+from taking import choice, dialog, path
 from textual.pilot import Pilot
-from textual.widgets import Input
 
 RUN = "fcn-3x256"
-
-
-def dialog(pilot: Pilot) -> ExportDialog:
-    assert isinstance(pilot.app.screen, ExportDialog)
-    return pilot.app.screen
-
-
-def choice(pilot: Pilot, name: str) -> str:
-    found = dialog(pilot).query_one(f"#{name}", Choice)
-    return found.titles[found.chosen]
-
-
-def path(pilot: Pilot) -> Input:
-    return dialog(pilot).query_one("#path", Input)
 
 
 async def opened(pilot: Pilot, *keys: str) -> None:
