@@ -312,6 +312,8 @@ class ThriftyApp(App[int], inherit_bindings=False):
 
     def on_resize(self) -> None:
         """Another size, or the app has come back from the background: terminals then show what they like."""
+        if self._drawn_size is None:
+            return  # the size it starts with: nothing was drawn before
         self.draw_anew()
         if self._resized is not None:
             self._resized.stop()
