@@ -148,7 +148,7 @@ class LyrxApp(ThriftyApp, inherit_bindings=False):
             from .hangup import end_in_order
 
             end_in_order(self)
-            self.collector.take_over()
+            self.set_timer(EVERY, self.collector.take_over)
             self.set_interval(EVERY, self.collector.look)
 
     async def on_event(self, event: Event) -> None:

@@ -6,8 +6,13 @@ import threading
 from pathlib import Path
 
 from ..store import LyrxError, Store
+from .collecting import nothing_collected
 from .core.runrow import Table
 from .tablefeed import RowCache, TableFeed
+
+_BUDGET = 0.05
+"""Seconds that the store is read before the first frame: enough for the runs that fit on it. Imports share the
+interpreter with it, so that each of these is one that the frame comes later."""
 
 
 def run_app(store_path: Path, worker: list[str] | None, run: str | None, *, fresh_view: bool = False) -> int:
@@ -17,6 +22,11 @@ def run_app(store_path: Path, worker: list[str] | None, run: str | None, *, fres
 
     Raises LyrxError before anything is drawn: no such store, not a store, no such run, LYRX_CONFIG names no settings.
     """
+    with nothing_collected():
+        return _run(store_path, worker, run, fresh_view)
+
+
+def _run(store_path: Path, worker: list[str] | None, run: str | None, fresh_view: bool) -> int:
     store = Store.open(store_path)
     name = None if run is None else store.run(run).name
     from .remembering import Remembering
@@ -62,7 +72,7 @@ def _still_there(store: Store, run: str | None) -> str | None:
 
 def _read_first(feed: TableFeed, found: list[Table]) -> None:
     try:
-        table = feed.poll(budget=0.15)
+        table = feed.poll(budget=_BUDGET)
     except (LyrxError, OSError):
         return  # the app reads again, and says it
     if table is not None:

@@ -12,7 +12,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -68,9 +68,9 @@ class TableFeed:
         folders = self._folders(store.runs_path)
         if self._remembered is None:
             self._remembered = self._cache.load() if self._cache else {}
-        for name in self._known.keys() - folders:
+        for name in self._known.keys() - folders.keys():
             del self._known[name]
-        for name in self._problems.keys() - folders:
+        for name in self._problems.keys() - folders.keys():
             del self._problems[name]
         for name in folders:
             if name not in self._known and name not in self._problems and name in self._remembered:
@@ -89,23 +89,24 @@ class TableFeed:
         return table
 
     @staticmethod
-    def _folders(path: Path) -> set[str]:
+    def _folders(path: Path) -> dict[str, os.DirEntry[str]]:
         try:
             with os.scandir(path) as entries:
-                return {entry.name for entry in entries if not is_leftover(entry.name) and entry.is_dir()}
+                return {entry.name: entry for entry in entries if not is_leftover(entry.name) and entry.is_dir()}
         except FileNotFoundError:
-            return set()
+            return {}
 
-    def _begin(self, runs: Path, folders: set[str], until: float) -> bool:
-        """Read what new runs are; their numbers come later. Whether all could be."""
-        for name in sorted(folders - self._known.keys() - self._problems.keys()):
+    def _begin(self, runs: Path, folders: dict[str, os.DirEntry[str]], until: float) -> bool:
+        """Read what new runs are, the newest first; their numbers come later. Whether all could be."""
+        new = {name: _made(folders[name]) for name in sorted(folders.keys() - self._known.keys() - self._problems.keys())}
+        for name in sorted(new, key=lambda name: -new[name]):
             if self._clock() > until:
                 return False
             with self._trouble(name, runs):
                 self._known[name] = _Known(_described(Run(runs / name)))
         return True
 
-    def _visit(self, runs: Path, folders: set[str], until: float) -> None:
+    def _visit(self, runs: Path, folders: Collection[str], until: float) -> None:
         """Look at the runs for changes: those being written and those never read, then the others in turn."""
         known = self._known
         unread = [name for name in known if not known[name].checked]
@@ -162,6 +163,14 @@ class TableFeed:
         row = _row(run, newest)
         alive = row.status in ("training", "probing")
         self._known[name] = _Known(row, stamp, True, newest if alive else None)
+
+
+def _made(entry: os.DirEntry[str]) -> float:
+    """About when a run was begun: nothing is added to its folder later."""
+    try:
+        return entry.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _described(run: Run) -> RunRow:

@@ -35,7 +35,7 @@ def many(path: Path, runs: int = 1_000, *, now: float | None = None) -> Store:
     ]
     # Most runs of a store are done.
     kinds = [models[0]] * 6 + [models[1]] * 2 + models[2:]
-    for number in range(runs):
+    for number in reversed(range(runs)):  # the newest one is made last
         model, data = MODELS[number % len(MODELS)], DATA[number // len(MODELS) % len(DATA)]
         short = f"{model}-{data}".lower().replace("/", "").replace(" ", "")
         _copy(kinds[number % len(kinds)], f"{short}-seed{number}", model, data, now - 3600 - number * _DAY / 4)

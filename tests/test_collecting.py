@@ -3,7 +3,7 @@
 import gc
 
 import pytest
-from lyrx.explorer.collecting import DUE, OVERDUE, QUIET, Collector
+from lyrx.explorer.collecting import DUE, OVERDUE, QUIET, Collector, nothing_collected
 
 
 class World:
@@ -82,3 +82,18 @@ def test_with_it_python_makes_no_full_collection_by_itself_and_it_makes_one():
     finally:
         gc.callbacks.remove(count)
         gc.set_threshold(*before)
+
+
+def test_nothing_is_collected_while_a_program_starts_and_young_garbage_after_it():
+    kept = gc.get_threshold()
+    try:
+        with nothing_collected():
+            assert not gc.isenabled()
+            Collector.take_over()
+            assert gc.isenabled()
+        with pytest.raises(OSError), nothing_collected():
+            raise OSError
+        assert gc.isenabled()
+    finally:
+        gc.set_threshold(*kept)
+        gc.enable()

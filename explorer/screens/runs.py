@@ -103,7 +103,7 @@ class RunsScreen(GlanceBeside):
         )  # fmt: skip
         table = self.query_one(RunTable)
         table.focus()
-        table.wanted = self._view.run
+        table.wanted, table.filling = self._view.run, True
         if self.query_text.text:
             self.add_class("-filtering")
             with self.prevent(Input.Changed):  # it is filtered by this already
@@ -149,6 +149,7 @@ class RunsScreen(GlanceBeside):
         self._arrange()
         if not found.unread:
             table.wanted = None  # what has not come by now is gone, or filtered out
+            table.filling = False
         self._say()
 
     @property

@@ -72,6 +72,8 @@ class RunTable(LineView, can_focus=True, inherit_bindings=False):
         """Names of the marked runs, those that are not shown included."""
         self.wanted: str | None = None
         """The run that the cursor goes to as soon as it is shown, unless it is moved before."""
+        self.filling = False
+        """Whether runs still come that belong above those shown: until it is moved, the cursor stays on the first."""
         self.shown: tuple[Shown, ...] = ()
         """The columns as they are laid out."""
         self._clock = clock
@@ -96,7 +98,9 @@ class RunTable(LineView, can_focus=True, inherit_bindings=False):
         self.rows, self._sort, self._reverse = rows, sort, reverse
         there = self._place_of(self.wanted)
         if there is not None:
-            self.wanted = None
+            self.wanted, self.filling = None, False
+        elif self.filling:
+            there = 0
         elif before is not None and not (self._row < len(rows) and rows[self._row].name == before.name):
             there = self._place_of(before.name)
         self._row = self._row if there is None else there
@@ -160,7 +164,7 @@ class RunTable(LineView, can_focus=True, inherit_bindings=False):
 
     def move_to(self, row: int) -> None:
         """Put the cursor on the line `row`, or as near as there is one."""
-        self.wanted = None
+        self.wanted, self.filling = None, False
         row = max(0, min(row, len(self.rows) - 1))
         if row != self._row:
             self._row = row
