@@ -98,7 +98,9 @@ class TableFeed:
 
     def _begin(self, runs: Path, folders: dict[str, os.DirEntry[str]], until: float) -> bool:
         """Read what new runs are, the newest first; their numbers come later. Whether all could be."""
-        new = {name: _made(folders[name]) for name in sorted(folders.keys() - self._known.keys() - self._problems.keys())}
+        new = {
+            name: _made(folders[name]) for name in sorted(folders.keys() - self._known.keys() - self._problems.keys())
+        }
         for name in sorted(new, key=lambda name: -new[name]):
             if self._clock() > until:
                 return False

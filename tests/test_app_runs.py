@@ -390,6 +390,27 @@ async def test_the_cursor_goes_to_its_run_when_that_has_been_read_unless_it_is_m
         assert runs(pilot).view.run == name
 
 
+@pytest.mark.parametrize(("keys", "name"), [((), "run-0"), (("down",), "run-4")], ids=["untouched", "moved"])
+async def test_while_the_first_runs_are_read_the_cursor_stays_on_top_unless_it_is_moved(shown, keys, name: str):
+    rows = tuple(replace(row, created=fakes.START - number) for number, row in enumerate(thousand()[:6]))
+    screen = RunsScreen(silent())  # type: ignore[arg-type]
+    async with app(shown).run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.app.push_screen(screen)
+        screen._show(Table(rows[3:], unread=3))
+        await pilot.pause()
+        assert runs(pilot).chosen.name == "run-3"
+        await pilot.press(*keys)
+        screen._show(Table(rows[1:], unread=1))
+        screen._show(Table(rows))
+        await pilot.pause()
+        assert runs(pilot).chosen.name == name
+        newer = replace(rows[0], name="run-9", created=fakes.START + 1)
+        screen._show(Table((*rows, newer)))
+        await pilot.pause()
+        assert runs(pilot).chosen.name == name, "a run that is begun later takes nobody away from the one looked at"
+
+
 async def test_a_store_that_is_slow_to_read_is_not_called_empty(shown):
     screen = RunsScreen(silent())  # type: ignore[arg-type]
     async with app(shown).run_test(size=(80, 24)) as pilot:

@@ -111,6 +111,17 @@ def test_within_a_budget_runs_come_first_and_their_numbers_later(own):
     assert rows(feed)["fcn-again"].cells == 20
 
 
+def test_of_a_store_never_seen_the_newest_runs_are_read_first(own):
+    newest = sorted(path.name for path in (own / "runs").iterdir())
+    newest = newest[1::2] + newest[::2]
+    for age, folder in enumerate(newest):
+        os.utime(own / "runs" / folder, (fakes.START - age, fakes.START - age))
+    ticks = iter(range(1_000))
+    feed = TableFeed(own, clock=lambda: float(next(ticks)))
+    feed.poll(budget=2)
+    assert list(feed._known) == newest[:2]
+
+
 def test_the_next_start_knows_what_was_read_and_reads_only_what_changed(own, tmp_path, monkeypatch):
     # Settled: what changed a moment ago is not trusted for the next time.
     monkeypatch.setattr("lyrx.store.commits._SETTLED", -1)

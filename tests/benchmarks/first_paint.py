@@ -3,12 +3,12 @@
     python tests/benchmarks/first_paint.py STORE TEXT [--times 9] [--posting PATH] [--heatmap STORE RUN TEXT]
 
 TEXT is a part of a run's name that the first screen shows (the end of the newest one's: the front of a long name is
-cut), and is waited for on a pseudo-terminal of 80 x 24.  tests/make_stores.py makes a store of 1,000 runs.  In turn with
-it: the same without what the app keeps of the table from the start before; posting (https://posting.sh), an app of the same kind, if it is installed at PATH (made by
-`python -m venv PATH && PATH/bin/pip install posting 'tree-sitter<0.26'`; its highlighter crashes with a newer one); and
-a process that only imports Textual's app.  --heatmap opens the app straight on a run of another store, until TEXT (a
-part of a layer's name, say) is shown, on 120 x 36.  Each has its turn in every round: a busy machine is as unfair to
-all.  The ratios are those of the pairs.
+cut), and is waited for on a pseudo-terminal of 80 x 24.  tests/make_stores.py makes a store of 1,000 runs.  In turn
+with it: the same without what the app keeps of the table from the start before; posting (https://posting.sh), an app of
+the same kind, if it is installed at PATH (made by `python -m venv PATH && PATH/bin/pip install posting
+'tree-sitter<0.26'`; its highlighter crashes with a newer one); and a process that only imports Textual's app.
+--heatmap opens the app straight on a run of another store, until TEXT (a part of a layer's name, say) is shown, on
+120 x 36.  Each has its turn in every round: a busy machine is as unfair to all.  The ratios are those of the pairs.
 """
 
 import argparse

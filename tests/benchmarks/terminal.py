@@ -10,6 +10,18 @@ import struct
 import termios
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Answer(NamedTuple):
+    """What a program writes because of a key."""
+
+    first: float
+    """Seconds from the key until something was drawn."""
+    last: float
+    """Seconds from the key until all was drawn that it brings about."""
+    count: int
+    """Bytes."""
 
 
 class Terminal:
@@ -59,8 +71,8 @@ class Terminal:
             output += more
         return output
 
-    def answer(self, keys: str, quiet: float = 0.03, patience: float = 2.0) -> tuple[float, int]:
-        """(seconds from the keys to the last byte of what they bring about, how many bytes that is).
+    def answer(self, keys: str, quiet: float = 0.03, patience: float = 2.0) -> "Answer":
+        """What is written because of these keys.
 
         The answer has ended when nothing came for `quiet` seconds.  Raises TimeoutError when there is none.
         """
@@ -68,10 +80,11 @@ class Terminal:
         start = time.perf_counter()
         if not (more := self._read(patience)):
             raise TimeoutError(f"nothing was drawn within {patience} s of {keys!r}")
-        last, count = time.perf_counter(), len(more)
+        first = last = time.perf_counter()
+        count = len(more)
         while more := self._read(quiet):
             last, count = time.perf_counter(), count + len(more)
-        return last - start, count
+        return Answer(first - start, last - start, count)
 
     def _read(self, patience: float) -> bytes:
         if patience <= 0 or not select.select([self._fd], [], [], patience)[0]:
