@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -49,7 +50,7 @@ class Baseline:
     loss: float
     """Mean, nats."""
 
-    @property
+    @cached_property
     def errors(self) -> int:
         """Predictions that are wrong."""
         return int(self.wrong.sum())
