@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import fakes
 import pytest
-from compared import END, FIRST, RANDOM, known, picture
+from compared import END, FIRST, LATER, RANDOM, known, picture
 from lyrx.explorer.core import ramp
 from lyrx.explorer.core.alignment import align, merged
 from lyrx.explorer.core.compare import (
@@ -27,8 +27,9 @@ from lyrx.explorer.core.compare_text import (
 from lyrx.explorer.core.curves import Trained, curves_plot
 from lyrx.explorer.core.marks import State
 from lyrx.explorer.core.picture import METRICS
+from lyrx.explorer.core.rows import rows
 from lyrx.explorer.core.view import HeatView
-from lyrx.store import REINITIALISE, Column, Estimate, Layer
+from lyrx.store import REINITIALISE, ZERO, Column, Estimate, Layer
 from scipy import stats
 
 A = picture(
@@ -184,8 +185,25 @@ def test_sides_have_the_same_rows_columns_and_scale():
 
 def test_the_most_critical_layers_of_all_runs_first():
     rows = [row.key for row in scenes((A, B), HeatView(order="criticality"))[0].rows]
-    # means of the errors at checkpoint 0: fc1 0.75, old 0.5 (A alone), new 0.4, fc2 0.125, fc3 0.07
+    # means of the errors at checkpoint 0, each 0.02 above its rise:
+    # fc1 0.75, old 0.5 (A alone), new 0.4, fc2 0.125, fc3 0.07
     assert rows == ["fc1", "old", "new", "fc2", "fc3", ""]
+
+
+def test_how_critical_a_layer_is_means_the_same_as_in_the_heatmap_of_one_run():
+    zero = Column(ZERO)
+    errors = {"fc1": [0.3, 0.05, 0.02, 0.3], "fc2": [0.1, 0.05, 0.02, 0.7], "fc3": [None, 0.9, 0.02, None]}
+    one = picture("one", errors, (FIRST, LATER, END, zero))
+    view = HeatView(order="criticality")
+    # The largest rise over checkpoint 0 and zero: fc1 0.28, fc2 0.68; fc3 has neither and is last.
+    alone = [row.key for row in rows(one, view)]
+    assert alone == ["fc2", "fc1", "fc3", ""]
+    assert [row.key for row in scenes((one,), view)[0].rows] == alone
+    # A rise is over that run's own trained network: 0.5 - 0.4 = 0.1 of fc1, 0.58 of fc2, 0.5 of fc3.
+    worse = picture("worse", {"fc1": [0.5], "fc2": [0.98], "fc3": [0.9]}, (FIRST, END), network=(0.9, 0.4),
+                    checkpoints=(0, 100))  # fmt: skip
+    # Means: fc2 0.63, fc3 0.5 (the second run's alone), fc1 0.19; by the errors fc3 would be the first.
+    assert [row.key for row in scenes((one, worse), view)[0].rows] == ["fc2", "fc3", "fc1", ""]
 
 
 def test_the_difference_map():

@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal
 
-from ...store import REINITIALISE, inert
+from ...store import inert
 from . import ramp
 from .alignment import Alignment, align, only
 from .marks import Place, State, place
 from .picture import METRICS, Metric, Picture
-from .rows import FOLDED, arranged, inside
+from .rows import FOLDED, arranged, criticality, inside
 from .scene import Look, Row, Scene
 from .survey import joined
 from .view import HeatView
@@ -133,7 +133,8 @@ def signed(metric: Metric) -> Metric:
 def scenes(pictures: Sequence[Picture], view: HeatView, alignment: Alignment | None = None) -> tuple[Scene, ...]:
     """One scene for each picture: the same rows and columns, and one scale for all.
 
-    Sorted by criticality the order is that of the mean over the runs.  A folded row shows each run's own worst layer.
+    Sorted by criticality (:func:`.rows.criticality`) the order is that of the mean over the runs that have the layer.
+    A folded row shows each run's own worst layer.
     """
     known = alignment or align(pictures)
     lines = ordered(known, pictures, view)
@@ -326,16 +327,10 @@ def ordered(
                 for places in alignment.places
             ]
             return max((abs(one.value) for one in found if one and math.isfinite(one.value)), default=-1.0)
-        errors = [criticality(picture, line.layers[number]) for number, picture in enumerate(pictures)]
-        known = [error for error in errors if error is not None]
-        return fmean(known) if known else -1.0
+        found = [rise[layer] for rise, layer in zip(rises, line.layers, strict=True) if layer is not None]
+        known = [rise for rise in found if math.isfinite(rise)]
+        return fmean(known) if known else -math.inf
 
+    # As in the heatmap of each run alone.
+    rises = [criticality(picture) for picture in pictures] if view.order == "criticality" and not differences else []
     return arranged(line_rows(alignment), view, rank)
-
-
-def criticality(picture: Picture, layer: int | None) -> float | None:
-    """How critical a layer is: the error with it put back to checkpoint 0; None where that is not measured."""
-    for index, column in enumerate(picture.columns):
-        if column.kind == REINITIALISE and column.checkpoint == 0 and layer is not None:
-            return picture.value("error", layer, index)
-    return None

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from ...store import REINITIALISE
 from ...store.verdict import Verdict
 from .alignment import align
-from .compare import Difference, Spot, criticality, difference
+from .compare import Difference, Spot, difference
 from .picture import Picture
 from .scene import NETWORK
 
@@ -45,8 +46,8 @@ class Summary:
     """At how many B is higher for certain: the interval of the difference lies above 0 (each at its own level)."""
     lower: int
     correlation: float | None
-    """Spearman's rank correlation of the common layers' criticality, the error with a layer put back to checkpoint 0;
-    equal ones share their mean rank.  None for fewer than 3 layers measured in both, or if all are equal in one run."""
+    """Spearman's rank correlation of the errors with each of the common layers put back to checkpoint 0; equal
+    ones share their mean rank.  None for fewer than 3 layers measured in both, or if all are equal in one run."""
     ranked: int
     """How many layers that is of."""
     judged: int
@@ -65,7 +66,7 @@ def summary(a: Picture, b: Picture, metric: str) -> Summary:
     known = [(layer, column, found) for layer, column, found, _, _ in compared(a, b, metric, network=False) if found]
     finite = [one for one in known if math.isfinite(one[2].value)]
     worst = max(finite, key=lambda one: abs(one[2].value), default=None)
-    pairs = list(_criticalities(a, b))
+    pairs = list(_at_the_start(a, b))
     correlation = spearman([first for first, _ in pairs], [second for _, second in pairs])
     verdicts = list(_verdicts(a, b))
     return Summary(
@@ -99,10 +100,21 @@ def compared(
             yield name, column.label, difference(a, b, metric, at_a, at_b), at_a, at_b
 
 
-def _criticalities(a: Picture, b: Picture) -> Iterator[tuple[float, float]]:
-    """(in A, in B) of every single layer that has one in both."""
-    for line in align((a, b)).common_lines:
-        first, second = criticality(a, line.layers[0]), criticality(b, line.layers[1])
+def _at_the_start(a: Picture, b: Picture) -> Iterator[tuple[float, float]]:
+    """(in A, in B): the errors with a layer put back to checkpoint 0, of every single layer that has one in both."""
+    alignment = align((a, b))
+    places = next(
+        (
+            places
+            for column, places in zip(alignment.columns, alignment.places, strict=True)
+            if column.kind == REINITIALISE and column.checkpoint == 0
+        ),
+        None,
+    )
+    if places is None or places[0] is None or places[1] is None:
+        return
+    for line in alignment.common_lines:
+        first, second = a.value("error", line.layers[0], places[0]), b.value("error", line.layers[1], places[1])
         if not line.joint and first is not None and second is not None:
             yield first, second
 
