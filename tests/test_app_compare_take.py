@@ -12,6 +12,7 @@ import pytest
 from comparable import FIRST, WORSE
 from comparing import opened, screen
 from driving import app, line, screen_text, settle
+from lyrx.explorer.core.copying import cell_line, command, row_tsv
 from lyrx.explorer.core.picture import Picture, take_picture
 from lyrx.explorer.screens.compare import CompareScreen
 from lyrx.explorer.widgets.choice import Choice, places
@@ -250,3 +251,153 @@ async def test_without_a_difference_there_are_the_runs_and_the_screen(store):
         await pilot.press("right", "right", "enter")
         await settle(pilot)
     assert "no-such-run" in Path("comparison-screen.txt").read_text()
+
+
+# Copying
+
+
+async def to(pilot: Pilot, layer: str, label: str) -> None:
+    """The cursor of the heatmap that counts goes there."""
+    screen(pilot).leader.go_to(layer, label)
+    await settle(pilot)
+
+
+def at(picture: Picture, layer: str, label: str) -> tuple[int, int]:
+    return picture.layer_names.index(layer), [column.label for column in picture.columns].index(label)
+
+
+async def test_the_chosen_runs_cell_row_and_command_are_copied_by_keys(store):
+    async with app(store).run_test(size=(120, 36)) as pilot:
+        await opened(pilot, FIRST, WORSE)
+        await to(pilot, "fc2", "0")
+        for run, letter in ((FIRST, "A"), (WORSE, "B")):
+            picture = of(store, run)
+            spot = at(picture, "fc2", "0")
+            await pilot.press("y")
+            assert pilot.app.clipboard == cell_line(picture, *spot)
+            assert f"copied {letter}'s cell: {run}" in line(pilot, "#note")
+            await pilot.press("Y")
+            assert pilot.app.clipboard == row_tsv(picture, "error", [spot[0]])
+            await pilot.press("u")
+            assert pilot.app.clipboard == command(picture, store.absolute(), *spot)
+            await pilot.press("tab")
+            await settle(pilot)
+
+
+async def test_the_cell_is_that_of_the_run_that_was_clicked_and_the_row_that_of_the_metric(store):
+    async with app(store).run_test(size=(200, 50)) as pilot:
+        await opened(pilot, FIRST, WORSE)
+        worse = screen(pilot).panes()[1].map
+        await pilot.click(worse, offset=(worse.size.width // 2, 4))
+        await settle(pilot)
+        assert screen(pilot).chosen == 1
+        await pilot.press("m", "y")
+        assert pilot.app.clipboard.startswith(f"{WORSE}, probe ")
+        await pilot.press("Y")
+        picture, key = of(store, WORSE), screen(pilot).leader.row_key
+        assert pilot.app.clipboard == row_tsv(picture, "loss", [picture.layer_names.index(str(key))])
+
+
+async def test_the_whole_networks_row_and_a_layer_that_one_run_lacks(store):
+    async with app(store).run_test(size=(120, 36)) as pilot:
+        await opened(pilot, FIRST, WORSE)
+        await pilot.press("G", "Y")
+        assert pilot.app.clipboard == row_tsv(of(store, FIRST), "error", [None])
+        before = pilot.app.clipboard
+        await to(pilot, "skip", "8")
+        for key in ("y", "Y", "u"):
+            await pilot.press(key)
+            assert "A has no such layer: tab goes to the next run" in line(pilot, "#note")
+        assert pilot.app.clipboard == before
+        await pilot.press("tab", "y")
+        worse = of(store, WORSE)
+        assert pilot.app.clipboard == cell_line(worse, *at(worse, "skip", "8"))
+
+
+async def test_a_folded_row_is_its_layers_and_its_cell_the_worst_of_them(store):
+    async with app(store).run_test(size=(120, 36)) as pilot:
+        await opened(pilot, "vit-b16", "vit-b16-again")
+        await pilot.press("Z")
+        await settle(pilot)
+        await pilot.press("down")
+        picture, row, label = of(store, "vit-b16"), screen(pilot).leader.row, screen(pilot).leader.column_label
+        assert row is not None
+        assert len(row.layers) > 1
+        await pilot.press("Y")
+        assert pilot.app.clipboard == row_tsv(picture, "error", row.layers)
+        await pilot.press("y")
+        column = [column.label for column in picture.columns].index(str(label))
+        worst = max(row.layers, key=lambda layer: picture.value("error", layer, column) or 0)
+        assert pilot.app.clipboard == cell_line(picture, worst, column)
+
+
+async def test_of_a_difference_it_is_copied_with_both_cells_and_both_commands(store):
+    first, worse = of(store, FIRST), of(store, WORSE)
+    async with app(store).run_test(size=(120, 36)) as pilot:
+        await opened(pilot, FIRST, WORSE)
+        await pilot.press("D")
+        await to(pilot, "fc2", "0")
+        await pilot.press("y")
+        found = independent(first, worse, "fc2", "0")
+        assert found is not None
+        value, low, high, level = found
+        ends = "exact" if level == 1 else f"{100 * low:+.2f} to {100 * high:+.2f} (≥ {100 * level:.0f} %)"
+        said = f"B − A, fc2 at checkpoint 0: difference of the error {100 * value:+.2f} points, {ends}; "
+        cells = [cell_line(picture, *at(picture, "fc2", "0")) for picture in (first, worse)]
+        assert pilot.app.clipboard == f"{said}A: {cells[0]}; B: {cells[1]}"
+        await pilot.press("u")
+        commands = [command(picture, store.absolute(), *at(picture, "fc2", "0")) for picture in (first, worse)]
+        assert pilot.app.clipboard == " && ".join(commands)
+        await pilot.press("Y")
+        table = [row.split("\t") for row in pilot.app.clipboard.splitlines()]
+        assert table[0][0] == "error"
+        assert [row[0] for row in table[1:]] == [
+            "fc2 B − A", "fc2 B − A low", "fc2 B − A high", "fc2 A", "fc2 B",
+        ]  # fmt: skip
+        for number, label in enumerate(table[0][1:], start=1):
+            told = independent(first, worse, "fc2", label)
+            assert told is not None
+            assert [float(row[number]) for row in table[1:4]] == pytest.approx(list(told[:3]))
+            assert float(table[5][number]) - float(table[4][number]) == pytest.approx(told[0])
+        # Turned round it is the other way round.
+        await pilot.press("r", "y")
+        assert pilot.app.clipboard.startswith("A − B, fc2 at checkpoint 0: ")
+        assert f"difference of the error −{100 * value:.2f} points" in pilot.app.clipboard
+        await to(pilot, "skip", "0")
+        await pilot.press("y")
+        assert "unknown (it needs a number in both)" in pilot.app.clipboard
+        await pilot.press("u")
+        assert "no command measures this difference: A has no such place" in line(pilot, "#note")
+
+
+async def test_where_there_is_no_cell_nothing_is_copied_and_why_is_said(store):
+    async with app(store).run_test(size=(120, 36)) as pilot:
+        await opened(pilot, FIRST, WORSE)
+        await pilot.press("K")
+        for key in ("y", "Y", "u"):
+            await pilot.press(key)
+            assert "no cell among the curves" in line(pilot, "#note")
+        await pilot.press("escape")
+        await settle(pilot)
+        await opened(pilot, FIRST, "vit-b16")
+        for keys in (("y",), ("D", "y"), ("u",)):
+            await pilot.press(*keys)
+            assert "no layer in common" in line(pilot, "#note")
+        assert pilot.app.clipboard == ""
+
+
+async def test_copying_is_in_help_and_palette_and_works_from_there_by_mouse(store):
+    async with app(store).run_test(size=(120, 36)) as pilot:
+        await opened(pilot, FIRST, WORSE)
+        await to(pilot, "fc1", "8")
+        await pilot.press("question_mark")
+        await settle(pilot)
+        said = "\n".join(screen_text(pilot))
+        for words in ("copy the cell", "copy the row", "copy the command for the cell"):
+            assert words in said
+        await pilot.press("escape", "ctrl+p", *"copy the row")
+        await settle(pilot)
+        await pilot.click("#found", offset=(4, 0))
+        await settle(pilot)
+        picture = of(store, FIRST)
+        assert pilot.app.clipboard == row_tsv(picture, "error", [picture.layer_names.index("fc1")])

@@ -175,8 +175,8 @@ def difference_scene(a: Picture, b: Picture, view: HeatView, alignment: Alignmen
     """
     known = alignment or align((a, b))
     rows = ordered(known, (a, b), view, differences=True)
-    spots = [[_spots(line.layers, found) for found in known.places] for line in known.lines]
-    network = [_spots(None, found) for found in known.places]
+    spots = [[spots_of(line.layers, found) for found in known.places] for line in known.lines]
+    network = [spots_of(None, found) for found in known.places]
     scale = difference_scale(a, b, view.metric, (spot for row in (*spots, network) for spot in row))
 
     def looks(row: Sequence[tuple[Spot | None, Spot | None]]) -> tuple[Look, ...]:
@@ -226,7 +226,7 @@ def rounded_up(value: float) -> float:
     return next(step * unit for step in (1, 2, 5, 10) if step * unit >= value * (1 - 1e-9))
 
 
-def _spots(layers: tuple[int | None, ...] | None, columns: tuple[int | None, ...]) -> tuple[Spot | None, Spot | None]:
+def spots_of(layers: tuple[int | None, ...] | None, columns: tuple[int | None, ...]) -> tuple[Spot | None, Spot | None]:
     """The places of A and B; `layers` None: the whole network."""
     found: list[Spot | None] = []
     for side in (0, 1):
@@ -272,7 +272,7 @@ def largest_line(
     """Of the lines of a folded row the one whose difference it shows."""
 
     def weight(line: int) -> float:
-        found = difference(a, b, metric, *_spots(alignment.lines[line].layers, alignment.places[column]))
+        found = difference(a, b, metric, *spots_of(alignment.lines[line].layers, alignment.places[column]))
         return scale.weight(found.value if found else None)
 
     return max(lines, key=weight)
@@ -323,7 +323,7 @@ def ordered(
         line = alignment.lines[index]
         if differences:
             found = [
-                difference(pictures[0], pictures[1], view.metric, *_spots(line.layers, places))
+                difference(pictures[0], pictures[1], view.metric, *spots_of(line.layers, places))
                 for places in alignment.places
             ]
             return max((abs(one.value) for one in found if one and math.isfinite(one.value)), default=-1.0)

@@ -1,27 +1,23 @@
-"""Taking a heatmap's numbers away: to a file, or over OSC 52 to the clipboard of the terminal one sits at."""
+"""Taking a heatmap's numbers away: to a file, or to the clipboard."""
 
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from ...store import inert
-from ..core.copying import cell_line, command, row_tsv, unlike
 from ..core.export import FORMATS, Format, cropped, encode, file_name
 from ..core.part import Part
 from ..core.survey import scene, survey
 from ..core.texts import shorten
+from .copying import CopyActions, Under
 from .export import Offer, ask
 from .heatmap_state import HeatmapState
 
 
-class TakeActions(HeatmapState):
+class TakeActions(HeatmapState, CopyActions):
     """What the heatmap's screen can do with what it shows: the screen is made of this and others."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "export", "write a file", id="heatmap.export"),
-        Binding("y", "copy_cell", "copy the cell", id="heatmap.copy-cell", show=False),
-        Binding("Y", "copy_row", "copy the row", id="heatmap.copy-row", show=False),
-        Binding("u", "copy_command", "copy the command for the cell", id="heatmap.copy-command", show=False),
     ]
 
     def action_export(self) -> None:
@@ -62,31 +58,5 @@ class TakeActions(HeatmapState):
         rows = [row for row in range(len(shown.rows)) if grid.lines_of(grid.line_of(row), y, height)[1] > 0]
         return rows, [*grid.columns_shown(x, width)]
 
-    # Copying
-
-    def action_copy_cell(self) -> None:
-        """The cell with all its numbers, as one line."""
-        if self.picture is not None:
-            self._copy(cell_line(self.picture, *self.spot()), "cell")
-
-    def action_copy_row(self) -> None:
-        """The row in the metric shown, as tab-separated values."""
-        if self.picture is not None:
-            layers = [layer for layer, _ in self.places_under_cursor()]
-            self._copy(row_tsv(self.picture, self.view.metric, layers), "row")
-
-    def action_copy_command(self) -> None:
-        """The command that measures the cell again."""
-        if self.picture is None:
-            return
-        layer, column = self.spot()
-        if reason := self.picture.unavailable(layer, column):
-            self._tell(f"no command measures this cell: {inert(reason)}")
-        else:
-            other = unlike(self.picture, layer, column)
-            text = command(self.picture, self.lyrx.store_path.absolute(), layer, column)
-            self._copy(text, f"command ({other})" if other else "command")
-
-    def _copy(self, text: str, what: str) -> None:
-        self.app.copy_to_clipboard(text)
-        self._tell(f"copied the {what}: {inert(text.strip().replace(chr(10), ' / ').replace(chr(9), ' '))}")
+    def under_cursor(self) -> Under | None:
+        return None if self.picture is None else Under(self.picture, self.spot(), self.places_under_cursor())
