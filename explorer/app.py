@@ -6,9 +6,8 @@ are measured by a worker process.
 
 import asyncio
 import os
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,29 +16,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 os.environ.setdefault("TEXTUAL_FPS", "120")
 os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
 
-from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.dom import DOMNode
 from textual.events import Event, InputEvent
 from textual.filter import Monochrome, NoColor
-from textual.widget import Widget
-from textual.worker import WorkerFailed
 
 from .collecting import EVERY, Collector
 from .core.doing import ProbeKey
-from .core.incidents import Incidents
 from .core.picture import Picture
 from .core.runrow import Table
 from .core.troubles import Trouble
 from .core.view import HeatView, TableView
-from .frames import ThriftyApp
 from .nocolour import NoColours
 from .screens.base import LyrxScreen
 from .screens.heatmap import HeatmapScreen
 from .screens.measuring import Measuring
 from .screens.runs import RunsScreen
-from .sturdy import make_sturdy
 from .tablefeed import TableFeed
+from .telling import TellingApp
 from .themes import OURS, colours_of, our_themes
 from .weights import Weights
 from .widgets.heatmap import Heatmap
@@ -62,7 +55,7 @@ def _worker_log() -> Path:
     return worker_log()
 
 
-class LyrxApp(ThriftyApp, inherit_bindings=False):
+class LyrxApp(TellingApp, inherit_bindings=False):
     """Walk through the store at `store_path`; open `run` at once if it is given.
 
     `worker_command` starts a worker (default: this Python's `lyrx.engine.worker`); with `warm_up` it is started as soon
@@ -100,9 +93,6 @@ class LyrxApp(ThriftyApp, inherit_bindings=False):
         super().__init__()
         for theme in our_themes():
             self.register_theme(theme)
-        self.incidents = Incidents()
-        self.forgiving: bool | None = None
-        """Whether unexpected exceptions become incidents; None: on a terminal they do, in tests they end the app."""
         self.config = config
         self.remembering = remembering
         self._look(config, remembering)
@@ -117,9 +107,7 @@ class LyrxApp(ThriftyApp, inherit_bindings=False):
         self._feed = feed or TableFeed(store_path)
         self._first = first
         self.clock = time.time
-        self._telling = False
         self.collector = Collector()
-        make_sturdy(self, self._handle_exception, self._forgives)
 
     def _look(self, config: "Config | None", remembering: "Remembering | None") -> None:
         """Theme and colours, before anything is drawn."""
@@ -187,8 +175,12 @@ class LyrxApp(ThriftyApp, inherit_bindings=False):
     def _first_view(self, run: str) -> HeatView | None:
         """How `run` was looked at, or how a person wants to look at one that is new to them."""
         kept = self.remembering.view(run) if self.remembering else None
-        if kept is not None or self.config is None:
-            return kept
+        return kept if kept is not None else self._wanted_view()
+
+    def _wanted_view(self) -> HeatView | None:
+        """How a person wants to look at heatmaps, if the settings say it."""
+        if self.config is None:
+            return None
         wanted = {"ramp": self.config.ramp, "digits": self.config.digits}
         wanted = {name: value for name, value in wanted.items() if value is not None}
         return HeatView(**wanted) if wanted else None
@@ -200,10 +192,13 @@ class LyrxApp(ThriftyApp, inherit_bindings=False):
         self.push_screen(ModelScreen(name, picture, layer))
 
     def compare(self, runs: Sequence[str], probe: str | None = None, view: "HeatView | None" = None) -> None:
-        """Show these runs beside each other, the first one's `probe` (default: its newest)."""
+        """Show these runs beside each other, the first one's `probe` (default: its newest).
+
+        They are looked at as in `view`, or where that is not given as the settings say.
+        """
         from .screens.compare import CompareScreen
 
-        self.push_screen(CompareScreen(runs, probe, view))
+        self.push_screen(CompareScreen(runs, probe, view or self._wanted_view()))
 
     def compare_with(self, run: str, probe: str | None = None, view: "HeatView | None" = None) -> None:
         """Ask for the runs that `run` is compared with."""
@@ -268,88 +263,9 @@ class LyrxApp(ThriftyApp, inherit_bindings=False):
 
         return ramp_names()
 
-    # What goes wrong
-
-    def incident(self, title: str, what: str, todo: str = "") -> None:
-        """Tell that something went wrong: what happened to which file, run, layer, and what to do. From any thread."""
-        self._told(lambda: self.incidents.add(title, what, todo))
-
     def see_incidents(self) -> None:
-        """Somebody looks at them."""
-        self.incidents.see()
+        super().see_incidents()
         self.measuring.seen()
-        self._show_incidents()
-
-    def clear_incidents(self) -> None:
-        """Forget them."""
-        self.incidents.clear()
-        self._show_incidents()
-
-    def incident_line(self) -> Text:
-        """The newest of those that nobody has looked at, in one line."""
-        unseen = self.incidents.unseen
-        newest = self.incidents.all[0]
-        text = Text.assemble(("! ", "alarm bold"), (newest.title, "alarm bold"), no_wrap=True, overflow="ellipsis")
-        key = self._key_of("app.errors")
-        text.append(f"  {key} shows {'it' if unseen == 1 else f'all {unseen}'}", "accent")
-        return text.append(f"  {' '.join(newest.what.split())}", "text")
-
-    def _key_of(self, binding_id: str) -> str:
-        for _, binding, _, _ in self.screen.active_bindings.values():
-            if binding.id == binding_id:
-                return self.get_key_display(binding)
-        return "!"
-
-    def _told(self, note: Callable[[], object]) -> None:
-        def tell() -> None:
-            note()
-            self._show_incidents()
-
-        if self._thread_id in (0, threading.get_ident()) or self._loop is None:
-            tell()
-        else:
-            self._loop.call_soon_threadsafe(tell)
-
-    def _show_incidents(self) -> None:
-        for screen in self.screen_stack:
-            if isinstance(screen, LyrxScreen) and screen.is_mounted:
-                screen.show_incidents()
-
-    def _handle_exception(self, error: Exception) -> None:
-        """Nobody expected this one: it is shown, and the app goes on. Textual would end."""
-        if not self._forgives():
-            super()._handle_exception(error)
-            return
-        if self._exit:
-            return
-        self._telling = True  # an error while this one is told is one too many
-        try:
-            cause = error.error if isinstance(error, WorkerFailed) else error
-            self._told(lambda: self.incidents.fail(cause))
-        finally:
-            self._telling = False
-
-    def _forgives(self) -> bool:
-        forgiving = not self.is_headless if self.forgiving is None else self.forgiving
-        return forgiving and not self._telling and bool(self._screen_stack)
-
-    def _register_child(self, parent: DOMNode, child: Widget, before: int | None, after: int | None) -> None:
-        make_sturdy(child, self._handle_exception, self._forgives)
-        super()._register_child(parent, child, before, after)
-
-    def _start_widget(self, parent: Widget, widget: Widget) -> None:
-        # Scrollbars come this way.
-        make_sturdy(widget, self._handle_exception, self._forgives)
-        super()._start_widget(parent, widget)
-
-    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
-        """Keys that were checked do not clash; were one overlooked, it is told."""
-        for binding in clashed_bindings:
-            self.incident(
-                "a key of yours hides another",
-                f"'{binding.key}' did '{binding.description}' ({binding.id}) here, and does not any more",
-                "Give one of them another key in the settings.",
-            )
 
     # Measuring
 

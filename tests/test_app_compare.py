@@ -8,6 +8,7 @@ import pytest
 from comparable import FIRST, WORSE
 from comparing import maps, opened, screen
 from driving import app, line, screen_text, settle, until
+from lyrx.explorer.app import LyrxApp
 from lyrx.explorer.screens.compare_pane import Pane
 from lyrx.explorer.screens.compare_pick import PickRuns
 from lyrx.explorer.screens.heatmap import HeatmapScreen
@@ -418,3 +419,38 @@ async def test_the_key_bar_works_by_mouse(store):
         await pilot.click(bar, offset=(start + 2, 0))
         await settle(pilot)
         assert view.mode == "difference"
+
+
+@pytest.mark.parametrize("mouse", [False, True], ids=["keys", "mouse"])
+async def test_runs_are_compared_from_the_table_in_the_colours_and_with_the_digits_of_the_settings(store, mouse: bool):
+    from lyrx.explorer.config import Config
+
+    running = LyrxApp(store, warm_up=False, poll_seconds=3600, config=Config(ramp="viridis", digits=False))
+    async with running.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        if mouse:
+            await pilot.press("slash", *"fcn", "enter", "space", "down", "space", "ctrl+p", *"compare")
+            await settle(pilot)
+            await pilot.click("#found", offset=(4, 0))
+        else:
+            await pilot.press("v")
+            await settle(pilot)
+            await pilot.press("enter")
+        await settle(pilot)
+        assert (screen(pilot).view.ramp, screen(pilot).view.digits) == ("viridis", False)
+        scenes = [shown.scene for shown in maps(pilot) if shown.scene is not None]
+        assert scenes
+        assert {(scene.scale.ramp.name, scene.digits) for scene in scenes} == {("viridis", False)}
+
+
+async def test_a_heatmap_is_compared_as_it_was_looked_at_whatever_the_settings_are(store):
+    from lyrx.explorer.config import Config
+
+    running = LyrxApp(store, run=FIRST, warm_up=False, poll_seconds=3600, config=Config(ramp="viridis", digits=False))
+    async with running.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        await pilot.press("d", "C", "v")
+        await settle(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert (screen(pilot).view.ramp, screen(pilot).view.digits) == ("grey", True)

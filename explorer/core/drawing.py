@@ -205,7 +205,6 @@ class _Draughtsman:
         marks = [f"{MARKS[state]} {word}" for state, word in WORDS.items() if state in states]
         return self._write(y + _LINE + 3, "    ".join(marks), SMALL, MUTED) if marks else y + _LINE + 3
 
-
     def _levels(self, start: float, y: float) -> float:
         """All levels with the values at their ends; returns where they end."""
         low, high = self.scene.scale.ends(self.scene.metric)

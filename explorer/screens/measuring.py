@@ -1,14 +1,14 @@
 """What is being measured right now: requests to the worker, and a mark for every cell they are about."""
 
-import asyncio
 import itertools
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...store import Cell, ProbeInfo, inert
+from ..atmost import AtMost
 from ..core import troubles
 from ..core.doing import Mark, Marks, ProbeKey
 from ..core.marks import State
@@ -27,9 +27,6 @@ PLANS = 2
 
 _WARM = "warm"
 """Id of the request without cells that warms the worker up."""
-
-_AT_MOST_EVERY = 0.1
-"""Seconds between two words on the same thing: nobody sees more than ten pictures a second."""
 
 Planned = Callable[[str], None]
 """Gets the id of a probe that was planned."""
@@ -68,7 +65,7 @@ class Measuring:
         self.device = Device()
         self.clock = clock
         self._changed, self._report = changed, report
-        self._soon_changed, self._committed = _AtMost(changed), _AtMost(committed)
+        self._soon_changed, self._committed = AtMost(changed), AtMost(committed)
         self._ids = itertools.count(1)
         self._turns = itertools.count(1)
         self._deaths = 0
@@ -350,31 +347,6 @@ class Measuring:
             f"the worker died: {death}.{next_}",
         )
         self._changed(None)
-
-
-class _AtMost:
-    """Calls an action at once, and again only when some time has passed since: the last call is never lost."""
-
-    def __init__(self, action: Callable[[Any], None], every: float = _AT_MOST_EVERY):
-        self._action, self._every = action, every
-        self._last: dict[Hashable, float] = {}
-        self._waiting: set[Hashable] = set()
-
-    def __call__(self, key: Any) -> None:
-        if key in self._waiting:
-            return
-        loop = asyncio.get_running_loop()
-        wait = self._last.get(key, -self._every) + self._every - loop.time()
-        if wait <= 0:
-            self._act(key)
-        else:
-            self._waiting.add(key)
-            loop.call_later(wait, self._act, key)
-
-    def _act(self, key: Any) -> None:
-        self._waiting.discard(key)
-        self._last[key] = asyncio.get_running_loop().time()
-        self._action(key)
 
 
 def _message(store: Path, request: Request) -> dict[str, Any]:
