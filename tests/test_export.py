@@ -273,6 +273,7 @@ def test_nothing_leaves_the_paper_or_overlaps_its_neighbours(mixed, metric: str)
         assert 0 <= float(text.get("y", "")) <= drawing.height
 
 
+@pytest.mark.slow
 def test_a_wide_and_deep_heatmap_is_drawn_and_fits_into_memory(store):
     info = fakes.probe_info([f"stage.{n}.conv" for n in range(500)], draws=1, checkpoints=tuple(range(60)))
     run = store.create_run(fakes.run_info("deep", epochs=59, checkpoints=tuple(range(60))), info)

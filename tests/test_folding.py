@@ -176,7 +176,11 @@ def test_nasty_networks(name: str, variants: int):
         assert found == {"unused"}
 
 
-@pytest.mark.parametrize("name", ["vit", "swin", "gpt2", "bert", "lstm", "unet", "tied head", "densenet"])
+@pytest.mark.parametrize(
+    "name",
+    ["vit", "lstm", "tied head"]
+    + [pytest.param(name, marks=pytest.mark.slow) for name in ("swin", "gpt2", "bert", "unet", "densenet")],
+)
 def test_architectures(name: str):
     architecture = ARCHITECTURES[name]
     model = made(architecture.build).eval()

@@ -90,8 +90,7 @@ def random_counts(generator: np.random.Generator, right_total: int, wrong_total:
     [
         *((*counts, confidence) for confidence in (0.6, 0.95, 0.99)
           for counts in ((1, 0, 3), (4, 1, 40), (0, 20, 40), (14, 6, 300), (354, 6, 100), (252, 108, 100))),
-        (9840, 160, 60, 0.95),
-        (7000, 3000, 20, 0.95),
+        *(pytest.param(*counts, 0.95, marks=pytest.mark.slow) for counts in ((9840, 160, 60), (7000, 3000, 20))),
     ],
 )  # fmt: skip
 def test_equals_plain_enumeration(right_total: int, wrong_total: int, cells: int, confidence: float):

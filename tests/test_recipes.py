@@ -2,7 +2,9 @@
 
 import copy
 import math
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -96,7 +98,12 @@ def stopped_and_resumed(tmp_path: Path, model: dict | None = None, **train) -> R
     return batch(tmp_path / "s.zarr", **sections)[0]
 
 
-@pytest.mark.parametrize("name", sorted(set(optimiser_classes()) - {"muon"}))
+def some(names: Iterable[str], quick: set[str]) -> list[Any]:
+    """The names; all but the quick ones are left to the long tests."""
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names]
+
+
+@pytest.mark.parametrize("name", some(sorted(set(optimiser_classes()) - {"muon"}), {"adamw", "rmsprop", "sgd"}))
 def test_every_optimiser_trains_and_goes_on_after_a_stop(tmp_path: Path, name: str):
     keys = {"optimizer": name, "lr": 0.01}
     whole = trained(tmp_path / "whole", **keys)
@@ -104,7 +111,7 @@ def test_every_optimiser_trains_and_goes_on_after_a_stop(tmp_path: Path, name: s
     assert weights(parts, 2) == weights(whole, 2) != weights(whole, 0)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "adagrad", "rmsprop"])
+@pytest.mark.parametrize("name", some(["sgd", "adam", "adagrad", "rmsprop"], {"adam"}))
 @pytest.mark.parametrize(
     "keys",
     [{"channels_last": True}, {"channels_last": True, "precision": "bf16"}, {"precision": "fp16", "clip": 1.0}],

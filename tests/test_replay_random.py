@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -126,9 +127,23 @@ def network(program: list[Any]) -> nn.Module:
     return Block(program, linears, others, 2).eval()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(INSTRUCTIONS, min_size=2, max_size=14))
+PROGRAMS = st.lists(INSTRUCTIONS, min_size=2, max_size=14)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(PROGRAMS)
 def test_random_networks(program: list[Any]):
+    replays_as_it_computes(program)
+
+
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(PROGRAMS)
+def test_many_random_networks(program: list[Any]):
+    replays_as_it_computes(program)
+
+
+def replays_as_it_computes(program: list[Any]) -> None:
     model = network(program)
     generator = torch.Generator().manual_seed(9)
     data = [Arguments((torch.randn(size, WIDTH, generator=generator),)) for size in (4, 3)]
