@@ -1,25 +1,23 @@
 """The commands that only look: `lyrx ls | show | keys | check`."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..store import LyrxError, Probe, Run, Store, inert
+from ..store import LyrxError, Probe, Run, Store, did_you_mean, inert
 from .clitools import StoreOption, command, end_with, store_path
 
+METRIC_NAMES = ("error", "loss", "agreement", "l2", "linf", "width", "verdict")
+"""What a heatmap can show: the names of `core.picture.METRICS`, which would have to be imported for `--help`."""
 
-class MetricName(StrEnum):
-    """What a heatmap can show."""
 
-    error = "error"
-    loss = "loss"
-    agreement = "agreement"
-    l2 = "l2"
-    linf = "linf"
-    width = "width"
-    verdict = "verdict"
+def _metric(name: str) -> str:
+    """`name`, if a metric is called so. Raises LyrxError."""
+    if name not in METRIC_NAMES:
+        near = did_you_mean(name, METRIC_NAMES)
+        raise LyrxError(f"--metric: there is no metric '{inert(name)}'.{near} There are: {', '.join(METRIC_NAMES)}.")
+    return name
 
 
 @command
@@ -40,7 +38,9 @@ def list_runs(
 def show(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run of the store.", show_default=False)],
     store: StoreOption = None,
-    metric: Annotated[MetricName, typer.Option(help="What to show.")] = MetricName.error,
+    metric: Annotated[
+        str, typer.Option("--metric", metavar="METRIC", help=f"What to show: {', '.join(METRIC_NAMES)}.")
+    ] = METRIC_NAMES[0],
     probe: Annotated[
         str | None,
         typer.Option("--probe", help="A probe's id or granularity; default: the newest.", show_default=False),
@@ -67,8 +67,9 @@ def show(
     ] = None,
 ) -> None:
     """Show a run's heatmap as text, or write it to a file."""
+    metric = _metric(metric)
     if output is not None:
-        _export(run, store_path(store), metric.value, probe, output, form or ("json" if as_json else None))
+        _export(run, store_path(store), metric, probe, output, form or ("json" if as_json else None))
         return
     if form is not None:
         raise LyrxError("--format goes with --output FILE.")
@@ -80,7 +81,7 @@ def show(
     from .show import print_heatmap
 
     picture = take_picture(opened, opened.probe(probe))
-    print_heatmap(picture, metric.value)
+    print_heatmap(picture, metric)
     end_with(picture.problems)
 
 

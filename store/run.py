@@ -19,6 +19,7 @@ from .plan import ProbeInfo
 from .probe import Probe, create_probe_arrays
 from .resume import Resume
 from .tensors import TensorInfo
+from .text import did_you_mean
 
 Status = Literal["training", "probing", "interrupted", "complete"]
 
@@ -159,7 +160,8 @@ class Run:
             if wanted == probe.info.id:
                 return probe
         known = ", ".join(probe.info.id for probe in probes) or "none"
-        raise NotCommittedError(f"run '{self.name}' has no probe '{wanted or ''}'. It has: {known}.")
+        near = did_you_mean(wanted or "", [name for one in probes for name in (one.info.id, one.info.granularity)])
+        raise NotCommittedError(f"run '{self.name}' has no probe '{wanted or ''}'.{near} It has: {known}.")
 
     def create_probe(self, info: ProbeInfo) -> Probe:
         """The probe with this fingerprint: the existing one, or a new one, whole from its first moment on."""

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lyrx.explorer.cli import app
+from lyrx.explorer.clilook import METRIC_NAMES
+from lyrx.explorer.core.picture import METRICS
 from lyrx.store import Cell, Store
 from running import batch, command, environment, lyrx, start, write_spec
 from small import finished_store
@@ -204,9 +206,22 @@ def test_unknown_runs_probes_and_metrics(tmp_path: Path):
         "no probe 'block'",
         "layer-ffffffff",
     )
-    wrong = call("show", "mnist-run", "--store", store.path, "--metric", "accuracy")
-    assert wrong.exit_code == 2
-    assert "error" in wrong.output
+    for near in ("lay", "LAYER-fffffff"):
+        wrong = call("show", "mnist-run", "--store", store.path, "--probe", near)
+        refused(wrong, f"no probe '{near}'. Did you mean 'layer", "layer-ffffffff")
+    show = ("show", "mnist-run", "--store", store.path, "--metric")
+    every = "There are: error, loss, agreement, l2, linf, width, verdict."
+    refused(call(*show, "agrement"), f"there is no metric 'agrement'. Did you mean 'agreement'? {every}")
+    refused(call(*show, "Verdict"), "Did you mean 'verdict'?", every)
+    refused(call(*show, "\x1b[31mNONSENSE"), f"there is no metric '\\x1b[31mNONSENSE'. {every}")
+    output = tmp_path / "x.csv"
+    refused(call(*show, "eror", "--output", output), "Did you mean 'error'?")
+    assert not output.exists()
+
+
+def test_the_metrics_of_the_command_line_are_those_there_are():
+    assert tuple(METRICS) == METRIC_NAMES
+    assert ", ".join(METRIC_NAMES) in " ".join(call("show", "--help").output.replace("│", " ").split())
 
 
 def test_a_damaged_cell_is_named_and_never_shown_as_a_number(tmp_path: Path):
