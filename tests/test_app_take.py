@@ -191,6 +191,71 @@ async def test_a_name_of_ones_own_keeps_but_for_its_suffix(own):
         assert path(pilot).value == "mine.json"
 
 
+async def named(pilot: Pilot, name: str) -> None:
+    """Type another name, from the field where the dialog begins."""
+    dialog(pilot).query_one("#path").focus()
+    await pilot.press("end", "ctrl+u", *name)
+    await settle(pilot)
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "start"),
+    [
+        ("x.svg", "SVG", b"<?xml"), ("X.PNG", "PNG", b"\x89PNG"), ("a.b.json", "JSON", b"{"),
+        ("t.txt", "text", RUN.encode()), ("x.csv", "CSV", b"run,probe,layer"), ("x.dat", "CSV", b"run,probe,layer"),
+        ("x", "CSV", b"run,probe,layer"),
+    ],
+)  # fmt: skip
+async def test_the_format_follows_the_suffix_that_is_typed(own, name: str, title: str, start: bytes):
+    async with app(own, RUN).run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await named(pilot, name)
+        assert path(pilot).value == name
+        assert choice(pilot, "format") == title
+        if title != "CSV":
+            suffix = name[-5:].lower() if title == "JSON" else name[-4:].lower()
+            assert line(pilot, "#told") == f"The name ends in {suffix}: the format is {title} now."
+            assert dialog(pilot).form.about in line(pilot, "#about")
+        await pilot.press("enter")
+        await settle(pilot)
+        assert f"({title}, " in line(pilot, "#note")
+    assert Path(name).read_bytes().startswith(start)
+
+
+async def test_a_table_of_either_kind_ends_in_csv_and_is_not_changed_by_its_name(own):
+    async with app(own, RUN).run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await pilot.press("tab", "right")
+        await named(pilot, "mine.csv")
+        assert choice(pilot, "format") == "wide CSV"
+
+
+async def test_a_suffix_that_this_part_cannot_be_is_refused_with_what_it_can_be(own):
+    async with app(own, RUN).run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        what = dialog(pilot).query_one("#what", Choice)
+        await pilot.click("#what", offset=(places(what.titles, what.size.width)[1][0] + 2, 0))
+        await pilot.pause()
+        assert choice(pilot, "what") == "on screen"
+        await named(pilot, "part.json")
+        refused = (
+            "'on screen' cannot be JSON, as .json says. Choose another of what there is, "
+            "or end the name in .csv, .svg, .png, .txt."
+        )
+        for _ in range(2):
+            assert line(pilot, "#told") == refused
+            await pilot.press("enter")
+            await settle(pilot)
+        assert not Path("part.json").exists()
+        # Choosing the whole heatmap changes nothing of the name but its suffix, and it can be typed then.
+        await pilot.click("#what", offset=(places(what.titles, what.size.width)[0][0] + 2, 0))
+        await pilot.pause()
+        await named(pilot, "part.json")
+        await pilot.press("enter")
+        await settle(pilot)
+    assert Path("part.json").read_bytes().startswith(b"{")
+
+
 @pytest.mark.parametrize("suffix", ["svg", "png", "txt"])
 async def test_a_screenshot_shows_the_screen_below_the_dialog(own, suffix: str):
     async with app(own, RUN).run_test(size=(80, 24)) as pilot:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -113,20 +113,44 @@ class ExportDialog(LyrxDialog):
     def _suggest(self) -> None:
         """Say what the format is, and give the file's name its suffix; a name of one's own keeps the rest."""
         path, form = self.query_one("#path", Input), self.form
-        self.query_one("#about", Static).update(Text(form.about))
+        self.put("#about", Text(form.about))
         known = {one.suffix for one in FORMATS.values()}
         if path.value == self._suggested:
             name = self.offer.name + form.suffix
             path.value = str(self.folder / name) if self.folder else name
             self._suggested = path.value
-        elif Path(path.value).suffix in known:
+        elif Path(path.value).suffix.lower() in known:
             path.value = str(Path(path.value).with_suffix(form.suffix))
         path.cursor_position = len(path.value)
         self.tell("")
 
     def on_input_changed(self) -> None:
-        if self._over is not None:
+        if not self._follow() and self._over is not None:
             self.tell("")
+
+    def _follow(self) -> bool:
+        """Take the format that the suffix of the name means, where that is another one; whether there is a word on it.
+
+        A suffix that no format has, or none, means nothing: the file is what was chosen, under the name that was typed.
+        """
+        suffix = PurePath(self.query_one("#path", Input).value.strip()).suffix.lower()
+        meant = next((form for form in FORMATS.values() if form.suffix == suffix), None)
+        if meant is None or suffix == self.form.suffix:
+            return False
+        suffixes = [form.suffix for form in self.offer.formats]
+        if suffix not in suffixes:
+            there = ", ".join(dict.fromkeys(suffixes))
+            self.tell(
+                f"'{self.offer.title}' cannot be {meant.title}, as {suffix} says. "
+                f"Choose another of what there is, or end the name in {there}.",
+                alarm=True,
+            )
+            return True
+        formats = self.query_one("#format", Choice)
+        formats.offer(formats.titles, suffixes.index(suffix))
+        self.put("#about", Text(self.form.about))
+        self.tell(f"The name ends in {suffix}: the format is {self.form.title} now.")
+        return True
 
     def on_input_submitted(self) -> None:
         self.action_write()
@@ -149,6 +173,8 @@ class ExportDialog(LyrxDialog):
     def action_write(self) -> None:
         """Write the file; one that is there already only when asked a second time."""
         if not self.busy:
+            if self._follow() and self.query_one("#told").has_class("-alarm"):
+                return
             self.busy = True
             self.run_worker(self._write(self.offer, self.form, self.query_one("#path", Input).value), group="export")
 
