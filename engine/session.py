@@ -24,6 +24,7 @@ from ..store import (
 from ..store import (
     Baseline as StoredBaseline,
 )
+from ..store.notes import BATCHES
 from ..store.stopping import Rule, rule_of
 from ..store.verdict import verdict
 from .building import build_model
@@ -244,7 +245,7 @@ class Session:
                 self.verify()
 
     def commit_baseline(self) -> None:
-        """Commit what all cells are compared with, if it is not in the store yet."""
+        """Commit what all cells are compared with, if it is not in the store yet, and what to know of all of them."""
         if self._stored is None:
             baseline = self._baseline
             seen = baseline.prediction.cpu().numpy()
@@ -253,6 +254,8 @@ class Session:
             loss = baseline.loss * self.total
             self.probe.write_baseline(self._order, prediction, baseline.errors, loss, device=self.device.type)
             self._stored = self.probe.read_baseline()
+        if self.forwards.mixes:
+            self.probe.write_note(BATCHES, self.forwards.mixes)
 
     def verify(self) -> None:
         """Is the network on the device still the trained one, bit for bit? Raises RestoreError."""

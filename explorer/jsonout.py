@@ -57,6 +57,7 @@ def picture_json(picture: Picture) -> dict[str, Any]:
         "exact": picture.exact,
         "precision": picture.probe.settings.get("precision", "fp32"),
         "fallbacks": [fallback.__dict__ for fallback in picture.fallbacks],
+        "notes": list(picture.notes),
         "joint": {layer.name: list(layer.joint) for layer in picture.probe.layers if layer.joint},
         "companions": {
             picture.layer_names[layer]: home

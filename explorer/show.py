@@ -207,7 +207,8 @@ class _Heatmap:
 
     def _precision(self) -> Iterator[Text]:
         picture = self.picture
-        told = (precision_text(picture), fallback_text(picture.fallbacks), unavailable_text(picture))
+        told = [precision_text(picture), fallback_text(picture.fallbacks), unavailable_text(picture)]
+        told += [f"note: {inert(note)}" for note in picture.notes]
         lines = [text for text in told if text]
         if lines:
             yield Text()

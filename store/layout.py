@@ -16,6 +16,7 @@
                   /probes/PROBE/order/       int64[example]: the order in which cells see the test examples
                   /probes/PROBE/baseline/    int64[example]: the trained network's predictions; one record for both
                   /probes/PROBE/estimate/fallbacks/X.json  why a layer is not replayed
+                  /probes/PROBE/estimate/notes/SUBJECT.json  what to know of all numbers
 
 Everything that is not Zarr (commit records, locks) lies *inside* an array's folder: Zarr lists the members of groups,
 never those of arrays, so a stranger who walks the hierarchy meets arrays and groups only.

@@ -14,6 +14,7 @@ from .commits import folder_stamp
 from .errors import DamagedError
 from .fallbacks import Fallback, Fallbacks
 from .layout import ATTRIBUTE
+from .notes import Notes
 from .plan import QUANTITIES, Cell, Estimate, ProbeInfo
 from .rows import Row, Rows, create_coordinate, create_rows
 from .stopping import unfinished
@@ -83,6 +84,7 @@ class Probe:
         self._distance = Rows(path / "distance", (len(info.checkpoints),), (layers, len(NORMS)))
         self._baseline = BaselineArrays(path)
         self._fallbacks = Fallbacks(path / "estimate" / "fallbacks", info.fingerprint)
+        self._notes = Notes(path / "estimate" / "notes", info.fingerprint)
         self._known: dict[Cell, tuple[Row, Estimate]] = {}
         """What was made of rows that may not have changed since."""
 
@@ -145,6 +147,15 @@ class Probe:
         found, _ = self._fallbacks.read()
         return sorted(found, key=lambda fallback: (places.get(fallback.layer, len(places)), fallback.kind))
 
+    def write_note(self, subject: str, text: str) -> None:
+        """Keep what is to be known of all the probe's numbers; it stays as long as they do. See :mod:`.notes`."""
+        if self._notes.read()[0].get(subject) != text:
+            self._notes.write(subject, text)
+
+    def notes(self) -> dict[str, str]:
+        """What :meth:`write_note` keeps, by subject."""
+        return self._notes.read()[0]
+
     def results(self) -> Results:
         """All that is committed and whole, and what is damaged."""
         cells, damaged_cells = self._estimate.read_all()
@@ -192,8 +203,8 @@ class Probe:
         return (self._estimate, self._network, self._distance)
 
     def verify(self) -> list[DamagedError]:
-        """What is damaged besides the rows: the baseline, the fallbacks."""
-        _, damaged = self._fallbacks.read()
+        """What is damaged besides the rows: the baseline, the fallbacks, the notes."""
+        damaged = [*self._fallbacks.read()[1], *self._notes.read()[1]]
         try:
             self.read_baseline()
         except DamagedError as error:
@@ -202,7 +213,8 @@ class Probe:
 
     def stamp(self) -> tuple[Any, ...]:
         """Changes whenever something is committed to this probe."""
-        return (*(rows.commits.stamp() for rows in self.rows()), folder_stamp(self._fallbacks.path))
+        folders = (self._fallbacks.path, self._notes.path)
+        return (*(rows.commits.stamp() for rows in self.rows()), *map(folder_stamp, folders))
 
     def chunk(self, cell: Cell) -> Path:
         """The file that holds a cell's numbers for Zarr."""

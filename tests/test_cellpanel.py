@@ -57,6 +57,15 @@ def test_everything_that_is_known_of_an_estimate(store):
         assert words in text.replace("\n" + " " * 10, " "), words
 
 
+def test_what_is_to_be_known_of_all_numbers_stands_at_each(store):
+    of = replace(picture(store), notes=("what it says of an example depends on \x1b the others",))
+    text = said(of, 0, 2, width=40)
+    assert "note      what it says of an example" in text
+    assert r"depends on \x1b the others" in text
+    assert "note" not in said(picture(store), 0, 2)
+    assert "note" not in said(replace(of, cells={}), 0, 2), "where there is no number there is nothing to note"
+
+
 def test_the_bar_shows_estimate_interval_and_limit(store):
     shot = picture(store)
     line = next(line for line in said(shot, 1, 2, 60).splitlines() if "●" in line)

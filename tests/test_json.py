@@ -61,12 +61,14 @@ SHOW = {
         "precision",
         "joint",
         "fallbacks",
+        "notes",
     ],
     "properties": {
         "exact": {"type": "boolean"},
         "progress": PROGRESS,
         "precision": {"enum": ["fp32", "tf32", "bf16", "fp16"]},
         "joint": {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
+        "notes": {"type": "array", "items": {"type": "string"}},
         "fallbacks": {
             "type": "array",
             "items": {
@@ -205,6 +207,9 @@ def test_every_kind_of_column_joint_rows_estimates_and_fallbacks(tmp_path: Path)
     ]
     assert value["joint"] == {"fc2+fc3": ["fc2", "fc3"]}
     assert value["fallbacks"] == [{"layer": "output", "kind": "", "reason": "its input is altered in place"}]
+    assert value["notes"] == []
+    run.probe().write_note("batches", "examples know of each other")
+    assert picture_json(take_picture(run))["notes"] == ["examples know of each other"]
     assert value["status"] == "complete"
     assert value["exact"] is False
     cells = {(cell["layer"], cell["column"]): cell for cell in value["cells"]}

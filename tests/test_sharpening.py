@@ -504,9 +504,33 @@ def test_fallbacks_are_kept_with_their_reasons(tmp_path: Path):
     file = next(path for path in (probe.path / "estimate" / "fallbacks").iterdir() if b"twice" in path.read_bytes())
     file.write_bytes(file.read_bytes().replace(b"twice", b"once!"))
     assert [fallback.layer for fallback in run.probe().fallbacks()] == ["fc1"]
+    probe.write_note("batches", "examples know of each other")
     (found,) = checked(store).damaged
     assert str(file) in str(found)
     assert dict(zarr.open_group(probe.path, mode="r").members()).keys() == {
         "estimate", "network", "distance", "order", "baseline",
         "layer", "column", "draw", "quantity", "checkpoint", "norm",
     }  # fmt: skip
+
+
+def test_a_note_is_kept_by_its_subject_and_checked(tmp_path: Path):
+    store, run = small_store(tmp_path / "s.zarr")
+    probe = run.probe()
+    assert probe.notes() == {}, "as in stores that were made before there were any"
+    stamp = probe.stamp()
+    probe.write_note("batches", "first")
+    probe.write_note("batches", "examples know of each other")
+    assert probe.stamp() != stamp
+    assert run.probe().notes() == {"batches": "examples know of each other"}
+    assert not checked(store).damaged
+    (file,) = (probe.path / "estimate" / "notes").iterdir()
+    said = json.loads(file.read_text())
+    assert said["fingerprint"] == probe.info.fingerprint
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b"know", b"hear"))
+    assert run.probe().notes() == {}, "what fails its hash is never shown"
+    (found,) = checked(store).damaged
+    assert str(file) in str(found)
+    probe.write_note("batches", "examples know of each other")
+    assert file.read_bytes() == whole
+    assert not checked(store).damaged

@@ -140,6 +140,9 @@ def test_meanings_verdicts_and_fallbacks_of_every_kind(store):
     assert shown.count("\x1b") == 0
     last = text(take_picture(run), width=150).splitlines()[-1]
     assert last.endswith(r"fc1 [noise, zero] (\x1b[31mred); output (its input is altered in place)")
+    assert "Note:" not in shown
+    run.probe().write_note("batches", "examples know of \x1b[31m each other")
+    assert text(take_picture(run), width=150).splitlines()[-1] == r"Note: examples know of \x1b[31m each other"
 
 
 def test_a_probe_of_one_kind_only(store):

@@ -255,6 +255,8 @@ def _how(picture: Picture, cell: CellSummary, width: int) -> list[Line]:
         lines.append(Line(_field("by", evaluator), 13 if cell.reason and cell.evaluator == "full" else 10))
     if cell.reason:
         lines += _wrapped("", inert(cell.reason), width, 4)
+    for note in picture.notes:
+        lines += _wrapped("note", inert(note), width, 5)
     return lines
 
 

@@ -19,13 +19,14 @@ def with_companions(base: Picture, companions: Sequence[Picture]) -> Picture:
     """
     layers, cells, homes = list(base.probe.layers), dict(base.cells), []
     unavailable = dict(base.probe.unavailable)
-    fallbacks, problems = list(base.fallbacks), list(base.problems)
+    fallbacks, problems, notes = list(base.fallbacks), list(base.problems), list(base.notes)
     distances = {epoch: (list(l2), list(linf)) for epoch, (l2, linf) in base.distances.items()}
     for other in companions:
         if other.columns != base.columns or other.probe.companion != base.probe.id:
             continue
         fallbacks += other.fallbacks
         problems += other.problems
+        notes += other.notes
         for place, layer in enumerate(other.probe.layers):
             if layer.joint in {known.joint for known in layers}:
                 continue
@@ -47,6 +48,7 @@ def with_companions(base: Picture, companions: Sequence[Picture]) -> Picture:
         distances={epoch: (tuple(l2), tuple(linf)) for epoch, (l2, linf) in distances.items()},
         problems=tuple(problems),
         fallbacks=tuple(fallbacks),
+        notes=tuple(dict.fromkeys(notes)),
         homes=tuple(homes),
     )
 

@@ -202,6 +202,8 @@ class Picture:
     """How many cells (draws) are committed, and how exact they are."""
     fallbacks: Sequence[Fallback] = ()
     """Layers that are measured by full forwards, and why."""
+    notes: tuple[str, ...] = ()
+    """What else to know of all numbers."""
     homes: tuple[tuple[str, int], ...] = ()
     """Of the last rows, those that belong to other probes: each one's probe, and which row it is there."""
 
@@ -327,6 +329,7 @@ def take_picture(run: Run, probe: Probe | None = None, before: Picture | None = 
         problems=(*results.damaged, *damaged),
         progress=progress,
         fallbacks=tuple(probe.fallbacks()),
+        notes=tuple(probe.notes().values()),
     )
 
 
