@@ -132,7 +132,7 @@ def run_json(run: Run) -> dict[str, Any]:
     progress = probes[-1].progress() if probes else Progress(0, 0, 0, None)
     return {
         "name": run.name,
-        "status": run.status_of(complete=progress.complete),
+        "status": run.status_of(complete=progress.complete, probe=probes[-1].info.id if probes else ""),
         "model": run.info.model,
         "data": run.info.data,
         "layers": len(probes[-1].info.layers) if probes else 0,

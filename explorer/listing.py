@@ -55,10 +55,12 @@ def show(store: Store, rows: Sequence[dict[str, Any]], console: Console | None =
 
 
 def _state(facts: dict[str, Any]) -> str:
-    """The run's status; of a complete one also how exact its picture is."""
+    """The run's status; of a complete one also how exact its picture is, or how far the newest probe is."""
     progress = facts["progress"]
     if facts["status"] != "complete" or progress["exact"] == progress["cells"]:
         return facts["status"]
+    if progress["measured"] < progress["cells"]:
+        return f"complete, further probe {progress['measured']}/{progress['cells']}"
     return f"complete, {progress['exact']}/{progress['cells']} exact"
 
 

@@ -23,7 +23,7 @@ from ..store.stamps import run_stamp
 from .core.runrow import RunRow, Table
 from .feed import again
 
-_CACHE = 1
+_CACHE = 2
 """Version of what the cache holds."""
 _SAVE_EVERY = 30.0
 """Seconds between two writings of the cache, at least."""
@@ -191,7 +191,7 @@ def _row(run: Run, probe: Probe | None) -> RunRow:
     trained = run.trained
     return replace(
         _described(run),
-        status=run.status_of(complete=progress.complete),
+        status=run.status_of(complete=progress.complete, probe=probe.info.id if probe else ""),
         error=last.test_error if last and math.isfinite(last.test_error) else None,
         epoch=last.epoch if last else None,
         cells=progress.committed,

@@ -176,15 +176,22 @@ class Run:
     def status(self) -> Status:
         """What is going on: derived from what is committed and from whether a live process holds the lock."""
         probes = self.probes() if self.trained else []
-        return self.status_of(complete=bool(probes) and probes[-1].progress().complete)
+        if not probes:
+            return self.status_of(complete=False)
+        return self.status_of(complete=probes[-1].progress().complete, probe=probes[-1].info.id)
 
-    def status_of(self, *, complete: bool) -> Status:
-        """The status, given whether the probe looked at has all that its settings ask for."""
+    def status_of(self, *, complete: bool, probe: str = "") -> Status:
+        """The status, given whether the probe looked at has all that its settings ask for; `probe` is its id.
+
+        A run that nobody works on is complete as soon as any of its probes is: a further one that was begun, by a key
+        of the app even, takes nothing away.
+        """
         if complete and self.trained:
             return "complete"
-        if self.writer() is None:
-            return "interrupted"
-        return "probing" if self.trained else "training"
+        if self.writer() is not None:
+            return "probing" if self.trained else "training"
+        others = (other for other in self.probes() if other.info.id != probe) if self.trained else ()
+        return "complete" if any(other.progress().complete for other in others) else "interrupted"
 
 
 def create_run(path: Path, info: RunInfo, probe: ProbeInfo, files: Mapping[str, bytes]) -> Run:

@@ -310,7 +310,8 @@ async def test_the_keys_at_the_foot_are_those_of_every_other_screen(folder):
         await settle(pilot)
         assert pilot.app.screen.query_one(KeyBar)
         foot = screen_text(pilot)[-1]
-        assert all(words in foot for words in ("x stop", "heatmap", "esc back", "? help"))
+        assert all(words in foot for words in ("heatmap", "esc back", "? help"))
+        assert "stop" not in foot, "there is nothing to stop"
         await click_key(pilot, "help")
         await settle(pilot)
         assert "copy the log" in line(pilot, "#help-text")
@@ -332,10 +333,17 @@ async def test_a_training_from_elsewhere_has_curves_and_no_log(own):
             await settle(pilot)
             assert "training, not from here" in line(pilot, "#state")
             assert f"written by process {os.getpid()} (batch)" in line(pilot, "#facts")
-            assert "its log is where it was started" in line(pilot, "#note")
+            assert line(pilot, "#note") == "stop it and read its log where it was started"
             assert "train loss" in "\n".join(screen_text(pilot))
+            # What cannot be done from here has no key and no place to click, in the palette neither.
+            assert "stop" not in screen_text(pilot)[-1]
             await pilot.press("x")
-            assert f"it is written by process {os.getpid()} (batch); stop it there" in line(pilot, "#note")
+            await settle(pilot)
+            assert isinstance(pilot.app.screen, TrainingScreen)
+            await pilot.press("ctrl+p", *"stop")
+            await settle(pilot)
+            assert "stop" not in [command.title for command in pilot.app.screen._shown]  # pyright: ignore
+            await pilot.press("escape")
             await pilot.press("u")
             assert "its command is not known" in line(pilot, "#note")
     async with app(own).run_test(size=(80, 24)) as pilot:

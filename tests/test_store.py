@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -358,6 +359,17 @@ def test_a_run_made_anew_belongs_to_its_new_writer(tmp_path: Path):
     lock.__exit__(None, None, None)
     assert anew.writer() is None
     assert store.run("small").status() == "interrupted"
+
+
+def test_a_further_probe_that_was_begun_leaves_a_run_complete(tmp_path: Path):
+    _, run = finished_store(tmp_path / "s.zarr")
+    assert run.status() == "complete"
+    newer = run.create_probe(replace(PROBE, granularity="block", fingerprint="b" * 64, created=9e9))
+    assert [probe.info.id for probe in run.probes()] == [PROBE.id, newer.info.id]
+    assert run.status() == "complete"
+    assert run.status_of(complete=False, probe=PROBE.id) == "interrupted", "the other one is not whole"
+    with run.writing("probe"):
+        assert run.status() == "probing"
 
 
 def test_names_that_look_like_leftovers_are_not_swept(tmp_path: Path):

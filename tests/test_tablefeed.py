@@ -2,9 +2,11 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import fakes
 import pytest
+from lyrx.explorer.core.runrow import kind_of, state_words
 from lyrx.explorer.tablefeed import RowCache, TableFeed
 from lyrx.store import Cell, Store, StoreNotFoundError
 
@@ -53,6 +55,29 @@ def test_whatever_is_committed_shows_at_the_next_look(own):
     assert len(feed.poll().rows) == 4
     fakes.training_run(store, "resnet18", epochs_done=1)
     assert feed.poll().rows[2].epoch == 1
+
+
+def test_a_run_stays_complete_while_a_further_probe_is_measured_in_part(own):
+    run = Store.open(own).run("fcn-3x256")
+    feed = TableFeed(own)
+    feed.poll()
+    newer = run.create_probe(replace(run.probe().info, granularity="block", fingerprint="b10c" * 16, created=9e9))
+    row = feed.poll().rows[0]
+    assert (row.status, row.cells, row.wanted, row.open) == ("complete", 0, 57, 57)
+    assert state_words(row, fakes.START)[0] == ("● complete", ", further probe 0 %")
+    fakes.commit_cells(newer, newer.info.all_cells()[:19])
+    row = feed.poll().rows[0]
+    assert state_words(row, fakes.START)[:2] == [("● complete", ", further probe 33 %"), ("● complete", "")]
+    # Somebody who works on it is told, and what failed needs somebody.
+    with run.writing("probe"):
+        assert feed.poll().rows[0].status == "probing"
+    assert kind_of(feed.poll().rows[0], fakes.START) == "complete"
+    run.failure.write("probing", "no memory")
+    assert kind_of(feed.poll().rows[0], fakes.START) == "failed"
+    run.failure.clear()
+    fakes.commit_cells(newer)
+    row = feed.poll().rows[0]
+    assert (row.status, row.open, state_words(row, fakes.START)[0]) == ("complete", 0, ("● complete", ""))
 
 
 def test_a_run_that_breaks_and_is_mended(own):

@@ -339,6 +339,9 @@ def test_how_it_goes_in_words(changes, phase, words):
     assert one.phase == phase
     assert state_line(one, 200.0, 100).plain.startswith(words)
     assert note(one)[0] or phase in ("working", "done")
+    assert one.stoppable == (phase in ("starting", "working", "stopping"))
+    if phase == "elsewhere":
+        assert note(one)[0].startswith("stop it "), "why there is no key"
 
 
 def test_progress_and_time_left(filled):

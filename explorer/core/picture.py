@@ -321,7 +321,7 @@ def take_picture(run: Run, probe: Probe | None = None, before: Picture | None = 
     return Picture(
         run=run.info,
         probe=info,
-        status=run.status_of(complete=progress.complete),
+        status=run.status_of(complete=progress.complete, probe=info.id),
         cells={place: summary(place) for place in draws.keys() | broken},
         distances=results.distances,
         history=history,

@@ -97,7 +97,8 @@ def kind_of(row: RunRow, now: float) -> Kind:
         return "unread"
     if row.status in ("training", "probing"):
         return "stalled" if now - row.touched > patience(row) else row.status
-    return "failed" if row.status == "interrupted" and row.failure else row.status
+    # What failed needs somebody, also where it was a further probe of a run that has a whole one.
+    return "failed" if row.failure and (row.status == "interrupted" or row.open) else row.status
 
 
 def share(row: RunRow) -> float:
@@ -132,6 +133,8 @@ def state_words(row: RunRow, now: float) -> list[tuple[str, str]]:
             words = [("failed", f" {inert(' '.join(row.failure.split()))}"), ("failed", f" {percent}"), ("failed", "")]
         case "interrupted":
             words = [("interrupted", f" {percent}"), ("interrupted", ""), ("", percent)]
+        case _ if row.open:
+            words = [("complete", f", further probe {percent}"), ("complete", "")]
         case _:
             rest = f", {int(100 * row.exact / row.wanted)} % exact" if 0 < row.exact < row.wanted else ""
             words = [("complete", rest), ("complete", "")]

@@ -34,6 +34,8 @@ def state_text(picture: Picture) -> str:
     """The run's state, with how far it is."""
     if picture.status == "complete":
         progress = picture.progress
+        if progress.committed < progress.total:
+            return f"complete, of this probe {progress.committed:,}/{progress.total:,} cells"
         return "complete" if picture.exact else f"complete, {progress.exact:,}/{progress.total:,} exact"
     epochs = picture.history[-1].epoch if picture.history else 0
     if picture.run.checkpoints[-1] not in picture.committed:

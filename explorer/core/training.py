@@ -74,8 +74,15 @@ class Seen:
         if self.code == 130 or (self.asked_to_stop is not None and self.code is not None):
             return "interrupted"
         if self.code is None:
-            return "done" if self.picture is not None and self.picture.status == "complete" else "unseen"
+            # Of a run whose first probe is whole, too, it may have died in a further one.
+            whole = self.picture is not None and self.picture.status == "complete" and self.picture.progress.complete
+            return "done" if whole else "unseen"
         return "failed"
+
+    @property
+    def stoppable(self) -> bool:
+        """Whether it can be stopped from here."""
+        return self.phase in ("starting", "working", "stopping")
 
     @property
     def over(self) -> bool:
@@ -152,9 +159,9 @@ def note(seen: Seen) -> tuple[str, bool]:
     if phase == "stopping":
         return "it was asked to stop: it ends after the step at hand, and keeps what is committed", False
     if phase == "elsewhere" and not seen.ours:
-        return "it was not started from here: its log is where it was started", False
+        return "stop it and read its log where it was started", False
     if phase == "elsewhere":
-        return "the log is of the training that was started from here before", False
+        return "stop it where it was started; this log is of the one before", False
     if seen.failure and phase in ("idle", "unseen"):
         return f"it failed: {inert(seen.failure)}", True
     if phase == "idle" and seen.ours:

@@ -145,20 +145,15 @@ class TrainingScreen(LyrxScreen):
         if action == "again":
             return self.seen.ours and self.seen.over and self.seen.phase != "done"
         if action == "stop":
-            return not self.seen.over or not self.seen.ours
+            return self.seen.stoppable
         return True
 
     # Stopping and starting
 
     def action_stop(self) -> None:
         seen = self.seen
-        if not seen.ours or seen.phase == "elsewhere":
-            who = f": it is written by {seen.writer}; stop it there" if seen.writer else ", and nobody is writing it"
-            self._tell(f"it was not started from here{who}")
-        elif seen.alive is None:
-            self._tell(f"it was started on {seen.host}: stop it there")
-        elif not seen.alive:
-            self._tell("nothing is under way")
+        if not seen.stoppable:
+            self._tell("nothing is under way that could be stopped from here")
         elif seen.asked_to_stop is not None and watching.now() - seen.asked_to_stop >= STOP_PATIENCE:
             self._offer_to_kill()
         elif seen.asked_to_stop is not None:
