@@ -24,12 +24,12 @@ from .events import (
     RunOpened,
     WeightsRead,
 )
-from .forwards import Fallback
 from .prepare import Prepared, prepare, probe_of, refuse_conflict
 from .session import Session
 from .sharing import Alone, Shared
 from .spec import Spec
 from .team import Team, processes
+from .trust import Fallback
 
 
 def run_batch(specs: Sequence[Spec], store_path: Path, *, fresh: bool, observer: Observer) -> None:

@@ -1,9 +1,6 @@
 """The outputs of a network's variants: by replay where that is right, by full forwards everywhere else.
 
-A *variant* is the network with other values in the place of some tensors.  Before the replays of a row and a kind of
-intervention are trusted, one actual variant is compared with a plain forward on a slice of the data, its values copied
-into the weights (the reference evaluator's way).  Where the two differ, or replay cannot be used, full forwards are
-made instead, and the reason is kept.
+A *variant* is the network with other values in the place of some tensors.  :mod:`.trust` says whose replays are right.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .agreement import CHECKS, TELLING, differ, finite
+from .agreement import differ
 from .device import out_of_memory
 from .folding import Folds, most_folded
 from .footprint import peak_bytes
 from .interventions import applied
+from .mixing import mixing
 from .opened import Batch
 from .precision import Precision
 from .replay.fold import Fold
@@ -26,10 +24,10 @@ from .replay.fuse import Fusion
 from .replay.purity import Places, left_alone, put_back
 from .replay.recipe import Recipe
 from .replay.replayer import Arguments, DivergedError, Record, Replayer, UnreplayableError
-from .replay.structure import tensors_in
 from .replay.swap import Swap
 from .replay.trace import Trace
 from .state import evaluating
+from .trust import Fallback, Trust
 
 MOST_TRACES = 8
 """Ways through the network (branches on data) that are followed before a batch that takes another is not replayed."""
@@ -52,15 +50,6 @@ class Variant:
     values: Mapping[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Fallback:
-    """Why the variants of a row are computed by full forwards. `kind` '' stands for every kind."""
-
-    row: str
-    kind: str
-    reason: str
-
-
 class Forwards:
     """Variants of one network on one batch after another. Use it inside `with`.
 
@@ -79,18 +68,17 @@ class Forwards:
         on_trusted: Callable[[str, str], None] = lambda row, kind: None,
     ):
         self.model, self.precision, self.device = model, precision, precision.device
-        self.fallbacks: dict[tuple[str, str], Fallback] = {}
-        self._on_fallback, self._on_trusted = on_fallback, on_trusted
+        self.trust = Trust(self, on_fallback, on_trusted)
         self._unreplayable = "" if replay else "full forwards were asked for"
         self._replayer = Replayer(model)
         self._traces: list[Trace] = []
-        self._checked: dict[tuple[str, str, int], int] = {}  # by row, kind, trace: checks that are still to be made
         self._starts: dict[tuple[int, str], int] = {}
         self._folds = Folds(self)
         self.mixes = ""
         """What to know of a network in which examples are not each for themselves; '' of all others."""
         self._slice: Arguments | None = None
-        self._trained: Any = None  # the trained network's output for the slice
+        self.trained: Any = None
+        """The trained network's output for the slice."""
         self._layout = ExitStack()
         self._counting: list[tuple[Tensor, Tensor]] = []  # buffers that each forward alters, with their trained values
         self._moving: Places | None = None  # weights and buffers that each forward puts something else in the place of
@@ -114,8 +102,8 @@ class Forwards:
         self._stack.close()
         self._traces.clear()
         self._starts.clear()
-        self._checked.clear()
-        self._slice = self._trained = None
+        self.trust.clear()
+        self._slice = self.trained = None
         self._folds.clear()
         self._counting, self._moving = [], None
 
@@ -123,6 +111,11 @@ class Forwards:
     def _computing(self) -> Iterator[None]:
         with torch.no_grad(), self.precision.active():
             yield
+
+    @property
+    def fallbacks(self) -> Mapping[tuple[str, str], Fallback]:
+        """What is not replayed, by row and kind."""
+        return self.trust.fallbacks
 
     @property
     def replays(self) -> bool:
@@ -151,7 +144,7 @@ class Forwards:
         # Twice: what a network keeps from its first forward on (tables of positions, say) does not change later.
         self._warm_up(arguments)
         self._slice = arguments
-        self.mixes = self._mixing(arguments)
+        self.mixes = mixing(self.full, arguments, self.trained, self.precision.rounding(self.model))
         if not self._unreplayable:
             try:
                 self._traces.append(self._fused(self._traced(arguments), arguments))
@@ -179,7 +172,7 @@ class Forwards:
     def _warm_up(self, arguments: Arguments) -> None:
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         places = Places(self.model)
-        self._trained = self.full(arguments)
+        self.trained = self.full(arguments)
         if moved := places.left():
             moved.restore()
             self._moving = moved
@@ -192,39 +185,15 @@ class Forwards:
             # and `as_strided` gives other numbers.
             try:
                 turned = self.full(arguments)
-                if differ(self._trained, turned, self.precision.rounding(self.model)):
+                if differ(self.trained, turned, self.precision.rounding(self.model)):
                     self._layout.close()
                 else:
-                    self._trained = turned
+                    self.trained = turned
             except Exception as error:
                 self._layout.close()
                 if out_of_memory(error):
                     raise
         self._counting = put_back(buffers)
-
-    def _mixing(self, arguments: Arguments) -> str:
-        """Whether the trained network says something else of fewer examples."""
-        few = arguments.first(max(1, arguments.examples // 2))
-        if few.examples == arguments.examples:
-            return ""
-        try:
-            alone = self.full(few)
-        except Exception as error:
-            if out_of_memory(error):
-                raise
-            return f"the network cannot take {few.examples} examples instead of {arguments.examples}: {error}"
-        ours, theirs = tensors_in(self._trained), tensors_in(alone)
-        pairs = [
-            (one[: few.examples], other)
-            for one, other in zip(ours, theirs, strict=False)
-            if one.dim() and other.dim() and len(one) == arguments.examples and len(other) == few.examples
-        ]
-        if not pairs or not differ([a for a, _ in pairs], [b for _, b in pairs], self.precision.rounding(self.model)):
-            return ""
-        return (
-            "what the network says of an example depends on the others in its batch (or on chance): its errors are "
-            "those in batches of the sizes used here, and other batches would give others"
-        )
 
     def full(self, arguments: Arguments) -> Any:
         """A plain forward."""
@@ -284,7 +253,7 @@ class Forwards:
         wanted = [row for row in rows if (row.name, "") not in self.fallbacks]
         if self._unreplayable:
             for row in wanted:
-                self._fall_back(Fallback(row.name, "", self._unreplayable))
+                self.trust.fall_back(Fallback(row.name, "", self._unreplayable))
             return Batch(self, arguments, None, {})
         reason = ""
         for trace in self._traces:
@@ -310,44 +279,9 @@ class Forwards:
             return batch
         return Batch(self, arguments, None, {}, reason)
 
-    def checked(self, variant: Variant, trace: Trace, batch: Batch) -> bool:
-        """Whether replays of this row and kind are right, as far as actual variants can show.
-
-        On the way through the network that most batches take, that is seen on a few examples, else on `batch`.
-        """
-        key = (variant.row.name, variant.kind)
-        if key in self.fallbacks or (variant.row.name, "") in self.fallbacks:
-            return False
-        place = (*key, self._traces.index(trace))
-        if not self._checked.get(place, CHECKS):
-            return True
-        wrong, proven = self._difference(variant, trace, batch.arguments if place[2] else self.slice)
-        if wrong:
-            self._fall_back(Fallback(*key, wrong))
-            return False
-        self._checked[place] = 0 if proven else self._checked.get(place, CHECKS) - 1
-        if proven and not place[2]:
-            self._on_trusted(*key)
-        return True
-
-    def _difference(self, variant: Variant, trace: Trace, arguments: Arguments) -> tuple[str, bool]:
-        """What is wrong with a replay of `variant` (empty where it is right), and whether the check proves anything."""
-        try:
-            record = self.recorded(trace, arguments, [variant.row])
-            self.distract(arguments)
-            replayed = self.replayed(record, self.recipe(trace, variant.row), variant)
-        except DivergedError as error:
-            return f"with it the network goes another way ({error})", True
-        except Exception as error:  # somebody's network; the full forward says whether it is its own fault
-            if out_of_memory(error):
-                raise
-            self.reference(variant, arguments)
-            return f"replay failed ({type(error).__name__}: {error})", True
-        full, tolerance = self.reference(variant, arguments), self.precision.tolerance
-        # Where nothing changes, a replay that takes no notice of the variant would be equal as well.
-        proven = arguments is not self.slice or bool(differ(self._trained, full, TELLING * tolerance))
-        wrong = differ(full, replayed, tolerance)
-        return wrong and f"replay {wrong}", proven and finite(full)
+    def checked(self, variant: Variant, trace: Trace, arguments: Arguments) -> bool:
+        """Whether replays of this row and kind are right. See :meth:`Trust.checked`."""
+        return self.trust.checked(variant, trace, self._traces.index(trace), arguments)
 
     def most_folded(self, examples: int, batch_size: int) -> int:
         """How many variants of a row may share a run, of `examples` examples each."""
@@ -355,7 +289,7 @@ class Forwards:
 
     def outputs(self, record: Record, variants: Sequence[Variant], batch: Batch) -> Any | None:
         """The output of variants of one row and kind, behind one another, where that is known to be right."""
-        if not self.checked(variants[0], record.trace, batch):
+        if not self.checked(variants[0], record.trace, batch.arguments):
             return None
         return self._folds.output(record, self._traces.index(record.trace), variants, batch.arguments)
 
@@ -390,19 +324,6 @@ class Forwards:
             self._starts[key] = min(used, default=trace.calls[0].exit)
         return self._replayer.recipe(trace, self._starts[key])
 
-    def diverged(self, variant: Variant, error: DivergedError) -> None:
-        """A replay that was trusted noticed that it was wrong."""
-        self._fall_back(Fallback(variant.row.name, variant.kind, f"with it the network goes another way ({error})"))
-
-    def learn(self, fallback: Fallback) -> None:
-        """Another process that computes this network's variants has found that these cannot be replayed."""
-        self._fall_back(fallback)
-
-    def failed(self, variant: Variant, error: Exception) -> None:
-        """A replay that was trusted ended in an error, and a full forward did not."""
-        reason = f"replay failed ({type(error).__name__}: {error})"
-        self._fall_back(Fallback(variant.row.name, variant.kind, reason))
-
     def _traced(self, arguments: Arguments) -> Trace:
         """Raises UnreplayableError."""
         try:
@@ -430,12 +351,6 @@ class Forwards:
             return self.recorded(record.trace, arguments, rows)
         except DivergedError:
             return None
-
-    def _fall_back(self, fallback: Fallback) -> None:
-        key = (fallback.row, fallback.kind)
-        if key not in self.fallbacks:
-            self.fallbacks[key] = fallback
-            self._on_fallback(fallback)
 
 
 @contextmanager

@@ -41,11 +41,15 @@ class Batch:
         """A variant's output, and why it was not replayed ('' where it was)."""
         forwards, name = self._forwards, variant.row.name
         failed: Exception | None = None
-        if self._record is not None and name in self._rows and forwards.checked(variant, self._record.trace, self):
+        if (
+            self._record is not None
+            and name in self._rows
+            and forwards.checked(variant, self._record.trace, self.arguments)
+        ):
             try:
                 return forwards.replayed(self._record, forwards.recipe(self._record.trace, variant.row), variant), ""
             except DivergedError as error:
-                forwards.diverged(variant, error)
+                forwards.trust.diverged(variant, error)
                 self._mend()
             except Exception as error:
                 if out_of_memory(error):
@@ -53,6 +57,5 @@ class Batch:
                 failed = error
         output = forwards.reference(variant, self.arguments)
         if failed is not None:
-            forwards.failed(variant, failed)
-        found = forwards.fallbacks.get((name, "")) or forwards.fallbacks.get((name, variant.kind))
-        return output, found.reason if found else self._reason
+            forwards.trust.failed(variant, failed)
+        return output, forwards.trust.reason(name, variant.kind) or self._reason

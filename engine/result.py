@@ -11,7 +11,7 @@ import numpy as np
 
 from ..store import Cell, Estimate, ProbeInfo
 from ..store.verdict import Verdict, verdict
-from .forwards import Fallback
+from .trust import Fallback
 
 if TYPE_CHECKING:
     import xarray

@@ -33,7 +33,7 @@ from .data.base import DataSet
 from .device import choose_device
 from .errors import RestoreError, RunConflictError
 from .examples import First, Ordered, held_out_examples, order_of, training_examples
-from .forwards import Fallback, Forwards, Row
+from .forwards import Forwards, Row
 from .interventions import Interventions
 from .looks import COMMIT_EVERY, Look, Writer, estimate_of, facts_of, tally_of
 from .memory import BatchSize, choose_batch_size
@@ -51,6 +51,7 @@ from .sweep import CHECKED, AfterCell, Sweep, Work
 from .tallies import Baseline, Tally
 from .tasks import TASKS
 from .trained import measure_baseline
+from .trust import Fallback
 from .variants import Residents
 
 SAME_ERROR = 0.005

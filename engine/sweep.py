@@ -21,13 +21,14 @@ from ..store.stopping import Rule
 from .device import out_of_memory
 from .errors import CancelledError, NetworkFailedError, RestoreError
 from .estimates import Estimator
-from .forwards import Fallback, Forwards, Row, Variant
+from .forwards import Forwards, Row, Variant
 from .intervals import CONFIDENCE
 from .memory import NO_ROOM, BatchSize
 from .opened import Batch
 from .replay.structure import OpaqueError, take_apart
 from .sharing import Alone, Sharing, Unit
 from .tallies import Baseline, Batches, Judge, Outcome, Tally, count, judge
+from .trust import Fallback
 
 FIRST_LOOK = 64
 """Examples of the first look."""
@@ -220,7 +221,7 @@ class Sweep:
         for index, reason in news["reasons"].items():
             group[int(index)].reason = reason
         for fallback in news["fallbacks"]:
-            self.forwards.learn(Fallback(*fallback))
+            self.forwards.trust.fall_back(Fallback(*fallback))
 
     def _paces(self, group: Sequence[Work]) -> list[float]:
         """Seconds an example of each cell; before they are known, a guess in proportion to them."""

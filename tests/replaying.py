@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from lyrx.engine.forwards import Fallback, Forwards, Row, Variant
+from lyrx.engine.forwards import Forwards, Row, Variant
 from lyrx.engine.precision import Precision
 from lyrx.engine.replay.replayer import Arguments
+from lyrx.engine.trust import Fallback
 from torch import Tensor, nn
 
 CPU = torch.device("cpu")
