@@ -7,6 +7,7 @@ PICTURES = {
     "folded": ("vit-b16", ("Z", "j")),
     "overview": ("vit-b16", ("o", "j", "l")),
     "verdict": ("fcn-3x256", ("m", "m", "m", "m", "m", "m")),
+    "verdict-estimates": ("fcn-again", ("m", "m", "m", "m", "m", "m")),
     "sorted-viridis": ("vit-b16", ("s", "C")),
     "grey-plain": ("fcn-again", ("C", "C", "d")),
 }

@@ -3,9 +3,11 @@
 import io
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 from lyrx.explorer.core import ramp
+from lyrx.explorer.core.compare import signed
 from lyrx.explorer.core.grid import HEAD, Grid
 from lyrx.explorer.core.marks import MARKS, Place, State
 from lyrx.explorer.core.paint import by_colour
@@ -223,3 +225,36 @@ def test_a_number_that_is_none_has_a_colour_of_its_own():
     (segment,) = [segment for segment in strip if "inf" in segment.text]
     assert segment.style is not None
     assert segment.style.bgcolor == Color.parse(ramp.NOT_FINITE)
+
+
+@pytest.mark.parametrize("metric", ["verdict", "shift"])
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("width", [50, 80, 200])
+def test_verdicts_are_letters_below_each_other_whether_they_are_estimates_or_not(metric: str, system, width: int):
+    told = METRICS["verdict"] if metric == "verdict" else signed(METRICS["verdict"])
+    letters = {0.0: "R", 0.5: "?", 1.0: "C"} if metric == "verdict" else {-1.0: "−", 0.0: "=", 1.0: "+"}
+    values = list(letters)
+    states = (State.DONE, State.ESTIMATE, State.DONE, State.ESTIMATE)
+
+    def look(row: int, column: int) -> Look:
+        return Look(Place(states[row], values[column]), (1, 7, 14)[column])
+
+    scene = replace(made(3, 3, digits=True, look=look), metric=told)
+    grid = Grid.fit(scene, width, 24, shaded=system is None)
+    strips = lines(scene, width, 24, system)
+    middle = (grid.cell_height - 1) // 2
+    shown = [strips[HEAD + row * grid.cell_height + middle] for row in range(3)]
+    for column, letter in enumerate(letters.values()):
+        start = grid.x(column)
+        cells = [strip.crop(start, start + grid.cell_width).text for strip in shown]
+        assert [cell.strip(" ░▒▓█_=≡┼╪╬" if letter not in "=" else " ░▒▓█_≡┼╪╬").strip() for cell in cells] == [
+            letter, f"~{letter}", letter,
+        ]  # fmt: skip
+        assert len({cell.rindex(letter) for cell in cells}) == 1, "below each other"
+
+
+def test_a_verdict_is_a_word_or_a_letter_by_the_room_there_is_and_not_by_its_mark():
+    for width in range(1, 14):
+        found = [Place(state, 1.0).text("verdict", width) for state in (State.DONE, State.ESTIMATE)]
+        assert found in (["C", "~C"], ["critical", "~critical"])
+        assert len(found[1]) <= max(2, width)

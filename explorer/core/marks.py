@@ -75,6 +75,9 @@ class Place:
         if self.spread is not None and width >= 10 and told.fraction:
             spread = f"±{100 * self.spread:.1f}"
             return f"{mark}{told.text(self.value, width - len(mark) - len(spread))}{spread}"
+        if told.name == "verdict":
+            # With and without the mark the same: all are words, or all are letters.
+            return mark + told.text(self.value, width - len(MARKS[State.ESTIMATE]))
         return mark + told.text(self.value, width - len(mark))
 
 

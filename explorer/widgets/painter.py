@@ -25,6 +25,8 @@ _TONES = {
     State.FAILED: "alarm",
     State.DAMAGED: "alarm",
 }
+_LETTER = 2
+"""Room of a letter and the mark of an estimate."""
 _BLANK = Style.null()
 _BOLD = Style(bold=True)
 
@@ -173,11 +175,13 @@ class Painter:
         found = look.place
         if not self.scene.digits or self.scene.overview:
             return MARKS.get(found.state, "") if found.state is not State.DONE else ""
-        wide = found.spread is not None or self.scene.metric.name == "verdict"
-        text = found.text(self.scene.metric, width if wide else min(6, width))
-        # Numbers stand below each other by their decimals; a mark has none.
-        if found.value is not None and self.scene.metric.name != "verdict":
-            text = text.rjust(min(4, width))
+        # A verdict is a letter, which the legend tells: beside each other, words say no more and hide which is which.
+        verdict = self.scene.metric.name == "verdict"
+        room = _LETTER if verdict else 6 if found.spread is None else width
+        text = found.text(self.scene.metric, min(room, width))
+        # Numbers stand below each other by their decimals, and letters whether or not `~` is before them.
+        if found.value is not None:
+            text = text.rjust(min(_LETTER if verdict else 4, width))
         return f" {text} " if self.shaded and text and len(text) + 2 <= width else text
 
     def _halves(self, rows: range, column: int, cursor: int | None) -> Segment:
