@@ -70,6 +70,27 @@ def make_optimiser(spec: TrainSection, parameters: Iterable[Parameter]) -> torch
         raise SpecError(f"train.optimizer '{name}': {inert(str(error))}") from error
 
 
+def refuse_ignored(spec: TrainSection) -> None:
+    """Raise SpecError for a `momentum` or `nesterov` that was written into a spec and that its optimiser would not see.
+
+    What a spec does not say has its default, and that is no reason to refuse anything; nor is a 0.
+    """
+    name = spec.optimizer.lower()
+    for key in ("momentum", "nesterov"):
+        value = getattr(spec, key)
+        if key not in spec.model_fields_set or not value:
+            continue
+        if name != "sgd":
+            known = optimiser_classes().get(name)
+            own = known is not None and key in inspect.signature(known).parameters
+            instead = f"write optimizer_options = {{ {key} = {value} }}" if own else f"'{inert(name)}' has none"
+            raise SpecError(
+                f"train.{key}: is of optimizer = 'sgd' alone; {instead}. Leave train.{key} out, or set it to 0."
+            )
+        if key in spec.optimizer_options:
+            raise SpecError(f"train.{key}: is said twice, in optimizer_options too. Leave one of them out.")
+
+
 def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
     """Set the learning rate of all parameter groups."""
     for group in optimiser.param_groups:

@@ -21,7 +21,7 @@ from .errors import ModelError, RunConflictError
 from .examples import first_inputs
 from .importing import origins_of
 from .layers import Layers, find_layers
-from .optimisers import make_optimiser
+from .optimisers import make_optimiser, refuse_ignored
 from .seeds import derive
 from .spec import Spec, identity
 from .specfile import stored_spec
@@ -55,6 +55,8 @@ def prepare(spec: Spec, before: Run | None = None) -> Prepared:
     """
     folder_name(spec.run.name)
     choose_device(spec.run.device)
+    if before is None:  # a run that is there was made as it was, and its stored spec says all defaults
+        refuse_ignored(spec.train)
     data = spec.data.load_again(before) if before else spec.data.load()
     model = build_model(spec.model, data.shape, data.classes, derive(spec.run.seed, "init"))
     tensors = _described(spec, model)

@@ -50,7 +50,7 @@ class TrainSection(Section):
     batch_size: int = Field(128, ge=1, description="examples a step, over all processes together")
     lr: float = Field(0.1, gt=0, allow_inf_nan=False)
     optimizer: str = Field("sgd", pattern="^[A-Za-z]+$", description="sgd, adam, or any other class of torch.optim")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd; other optimisers have optimizer_options")
     nesterov: bool = False
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
     optimizer_options: dict[str, Any] = Field(

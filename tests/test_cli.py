@@ -74,6 +74,7 @@ def images(n: int = 40, **changes: np.ndarray) -> dict[str, np.ndarray]:
         ("model.name=broken_for_tests:model", ["cannot import", "SyntaxError"]),
         ("model.width=100000000000", ["cannot be built"]),
         ("train.epochs=3000000000", ["train.epochs", "1000000"]),
+        ("train.momentum=0.9", ["train.momentum", "'adam' has none"]),
         ("data.name=minst", ["unknown data set", "Did you mean 'mnist'?"]),
         ('probe.layers=["conv*"]', ["'conv*' matches no layer", "fc1, fc2, output"]),
         ("run.name=" + "x" * 300, ["Choose a shorter one"]),
@@ -90,6 +91,7 @@ def test_a_wrong_spec_is_refused_and_nothing_is_written(
         if torch.cuda.is_available():
             pytest.skip("there is a GPU")
     changes = {"model": {"name": "fcn"}} if override.startswith("model.name") else {}
+    changes |= {"train": {"optimizer": "adam"}} if override.startswith("train.momentum") else {}
     monkeypatch.syspath_prepend(tmp_path / "modules")
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "broken_for_tests.py").write_text("def model(:\n")

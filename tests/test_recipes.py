@@ -13,7 +13,7 @@ from lyrx.engine.building import build_model, seed_all
 from lyrx.engine.errors import SpecError
 from lyrx.engine.examples import training_examples
 from lyrx.engine.optimisers import make_optimiser, optimiser_classes
-from lyrx.engine.prepare import prepare
+from lyrx.engine.prepare import prepare, probe_of
 from lyrx.engine.seeds import derive
 from lyrx.engine.spec import identity
 from lyrx.engine.specfile import make_spec
@@ -134,11 +134,28 @@ def test_a_convolutional_network_goes_on_after_a_stop_in_any_form(tmp_path: Path
         ({"optimizer": "adam", "optimizer_options": {"betas": [2.0, 0.9]}}, "Invalid beta"),
         ({"optimizer": "adam", "optimizer_options": {"lr": 1.0}}, "no option of 'adam' that is set here"),
         ({"optimizer": "rprop", "weight_decay": 0.1}, "has none"),
+        ({"optimizer": "Adam", "momentum": 0.5}, r"train\.momentum: is of optimizer = 'sgd' alone; 'adam' has none"),
+        ({"optimizer": "adam", "momentum": 0.9}, r"train\.momentum: is of"),
+        ({"optimizer": "rmsprop", "momentum": 0.5}, r"write optimizer_options = \{ momentum = 0\.5 \}"),
+        ({"momentum": 0.5, "optimizer_options": {"momentum": 0.4}}, r"train\.momentum: is said twice"),
+        ({"nesterov": True, "optimizer_options": {"nesterov": False}}, r"train\.nesterov: is said twice"),
     ],
 )
 def test_what_is_wrong_with_an_optimiser_is_said(train: dict, said: str):
     with pytest.raises(SpecError, match=said):
         prepare(make_spec(spec_values(train=train)))
+
+
+def test_a_default_or_a_zero_is_no_momentum_that_is_ignored(tmp_path: Path):
+    for train in ({"optimizer": "adam"}, {"optimizer": "adam", "momentum": 0.0, "nesterov": False}):
+        prepare(make_spec(spec_values(train=train)))
+
+
+def test_a_run_that_was_made_with_an_ignored_momentum_can_still_be_probed(tmp_path: Path):
+    run = trained(tmp_path, optimizer="adam")
+    assert run.info.spec["train"]["momentum"] == 0.9, "its stored spec says all defaults"
+    assert probe_of(run, {"probe.at": ["zero"]}).probe.columns
+    prepare(make_spec(spec_values(train={"optimizer": "adam", "momentum": 0.5})), run)
 
 
 def test_learning_rates_by_hand():
