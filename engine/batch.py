@@ -166,6 +166,8 @@ class _Job:
                 self._prepared.probe.skipped,
             )
         )
+        if self._prepared.data.note:
+            self._observer(DataStreamed(run.name, self._prepared.data.note))
         if created and (start := info.origins.get("start")):
             told = start["file"], tuple(start["absent"]), tuple(start["notes"])
             self._observer(WeightsRead(run.name, "start", *told, math.nan))

@@ -129,7 +129,7 @@ class LayerFellBack:
 
 @dataclass(frozen=True)
 class DataStreamed:
-    """What to know of how examples are kept (they do not fit into memory, say), and of their batches."""
+    """What to know of the data: which files are which half, how examples are kept, their batches."""
 
     run: str
     note: str

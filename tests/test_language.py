@@ -11,7 +11,7 @@ from lyrx.engine.building import build_model
 from lyrx.engine.data import Lm1bSpec, TextSpec
 from lyrx.engine.data.text import TOKENIZER
 from lyrx.engine.data.tokenizer import Tokenizer, train_tokenizer
-from lyrx.engine.errors import DataError, DataNotFoundError, ModelError
+from lyrx.engine.errors import DataError, DataNotFoundError, ModelError, RunConflictError
 from lyrx.engine.prepare import prepare
 from lyrx.engine.session import Session
 from lyrx.engine.state import load_arrays
@@ -128,6 +128,79 @@ def test_folders_and_the_layout_of_lm1b(tmp_path: Path):
     (tmp_path / "loose").mkdir()
     (tmp_path / "loose" / "one.txt").write_text(text(300, 0) + text(300, 1))
     assert TextSpec(root=str(tmp_path / "loose"), vocabulary=30, length=16).load().classes == 30
+
+
+def folder_of(path: Path, names: dict[str, int]) -> Path:
+    """Files below `path`, each with the text of a seed."""
+    for name, seed in names.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(text(300, seed))
+    return path
+
+
+def halves(root: Path, **keys) -> tuple[set[str], set[str], str]:
+    """The names of the files of both halves, and what is said."""
+    found = TextSpec(root=str(root), **keys)._halves()
+    return {p.name for p in found.train.files}, {p.name for p in found.test.files}, found.note
+
+
+NAMED = [
+    (["x.train.txt", "x.test.txt"], {"x.train.txt"}, {"x.test.txt"}),
+    (["wiki.train.raw", "wiki.valid.raw", "wiki.test.raw"], {"wiki.train.raw"}, {"wiki.test.raw"}),
+    (["a_training.txt", "a_dev.txt", "README"], {"a_training.txt"}, {"a_dev.txt"}),
+    (["train.txt", "TEST-2.txt"], {"train.txt"}, {"TEST-2.txt"}),
+    (["test-set/en/train/1.txt", "test-set/en/test/2.txt"], {"1.txt"}, {"2.txt"}),
+    (["b/train1.txt", "b/train2.txt", "c/test.txt"], {"train1.txt", "train2.txt"}, {"test.txt"}),
+]
+
+
+@pytest.mark.parametrize(("names", "train", "test"), NAMED)
+def test_files_that_are_called_after_their_half_are_it(tmp_path: Path, names: list[str], train: set, test: set):
+    found = halves(folder_of(tmp_path, dict.fromkeys(names, 0)))
+    assert found[:2] == (train, test)
+    assert "told apart by their names" in found[2]
+    for name in names:
+        half = "left out" if name in ("README", "wiki.valid.raw") else None
+        assert half is None or f"{half}: {name}" in found[2]
+
+
+@pytest.mark.parametrize("names", [["a.txt", "b.txt"], ["x.train.txt", "y.txt"], ["train-test.txt", "latest.txt"]])
+def test_where_names_do_not_say_both_halves_it_is_a_share_of_the_lines_and_that_is_said(tmp_path: Path, names):
+    train, test, note = halves(folder_of(tmp_path, dict.fromkeys(names, 0)), test_share=0.25)
+    assert train == test == set(names)
+    assert note == f"test text: the last 25 % of the lines of {', '.join(sorted(names))}"
+
+
+def test_what_is_said_of_which_files_are_which_comes_before_names(tmp_path: Path):
+    names = ["x.train.txt", "x.test.txt", "y.txt", *(f"test/{i}.txt" for i in range(5)), "train/a.txt"]
+    root = folder_of(tmp_path, dict.fromkeys(names, 0))
+    _, _, note = halves(root)
+    assert note == "training text: train/a.txt; test text: test/0.txt, test/1.txt, test/2.txt and 2 more"
+    assert halves(root, train=["x.*"], test=["y.txt"])[:2] == ({"x.train.txt", "x.test.txt"}, {"y.txt"})
+
+
+def test_batch_says_which_text_is_which_and_a_run_from_before_is_still_itself(tmp_path: Path, monkeypatch):
+    root = folder_of(tmp_path / "text", {"x.test.txt": 1, "x.train.txt": 0, "more.train.txt": 2})
+    with monkeypatch.context() as patch:  # as it was once
+        patch.setattr("lyrx.engine.data.text.of_names", lambda root, files: None)
+        old, events = batch(tmp_path / "old.zarr", **sections(root, at=["zero"]))
+        said = [event.note for event in events if type(event).__name__ == "DataStreamed"]
+        assert said == ["test text: the last 10 % of the lines of more.train.txt, x.test.txt, x.train.txt"]
+    new, events = batch(tmp_path / "new.zarr", **sections(root, at=["zero"]))
+    kinds = [type(event).__name__ for event in events[:2]]
+    assert kinds == ["RunOpened", "DataStreamed"]
+    assert events[1].note.startswith("training text: more.train.txt, x.train.txt; test text: x.test.txt")
+    assert old.info.data_facts["fingerprint"] != new.info.data_facts["fingerprint"]
+    data = prepare_spec(old).data
+    assert data.load().fingerprint == new.info.data_facts["fingerprint"]
+    assert data.load_again(old).fingerprint == old.info.data_facts["fingerprint"]
+    assert data.load_again(new).fingerprint == new.info.data_facts["fingerprint"]
+    tokenizer = Tokenizer(new.files[TOKENIZER])
+    test = tokenizer.decode(np.asarray(data.load().test_inputs).reshape(-1))
+    assert test.startswith(" ".join(text(300, 1).splitlines()[:10])), "the test text is that file, from its first line"
+    (root / "x.test.txt").write_text(text(300, 7))
+    with pytest.raises(RunConflictError, match="other data"):
+        batch(tmp_path / "new.zarr", **sections(root, at=["zero"]))
 
 
 def broken(path: Path, content: bytes) -> str:

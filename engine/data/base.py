@@ -110,6 +110,8 @@ class DataSet:
     """What a run keeps of it: without them the same data could not be had again."""
     text: str = ""
     """Of text: its digest."""
+    note: str = ""
+    """What a user should know of where its halves come from; '' where that goes without saying."""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ A line becomes its pieces and an end piece; the pieces of all files follow each 
 `length`, each with the pieces that follow as its targets.  What is left over at the end is dropped.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,8 @@ from pydantic import Field, model_validator
 from ...store import Run, inert
 from ..errors import DataError, DataNotFoundError
 from .base import DataSet, DataSpec, FullPath
-from .lines import Lines, found_files, split_lines
+from .halves import Halves, of_files, of_names, of_share
+from .lines import found_files
 from .tokenizer import Tokenizer, train_tokenizer
 from .tokens import cached_tokens, digest
 
@@ -35,7 +37,9 @@ class TextSpec(DataSpec):
         ["train/**/*", "train.*"], min_length=1, description="files of the training text, below root; *, **, ?, []"
     )
     test: list[str] = Field(
-        ["test/**/*", "test.*"], min_length=1, description="files of the test text; none: `test_share` of all lines"
+        ["test/**/*", "test.*"],
+        min_length=1,
+        description="files of the test text; none: those whose names say it, else `test_share`",
     )
     test_share: float = Field(0.1, gt=0, lt=1, description="the last lines, where there are no files of a test text")
     vocabulary: int = Field(30_000, ge=8, le=2**31 - 1, description="pieces of the tokenizer")
@@ -51,13 +55,20 @@ class TextSpec(DataSpec):
 
     def load(self) -> DataSet:
         """Raises DataNotFoundError, DataError; trains the tokenizer if the cache has none for this text."""
-        return self._cut({})
+        return self._cut({}, self._halves())
 
     def load_again(self, run: Run) -> DataSet:
-        return self._cut(run.files)
+        found = self._cut(run.files, self._halves())
+        wanted = run.info.data_facts.get("fingerprint")
+        if found.fingerprint != wanted and self._by_name():
+            # Runs made before files were told apart by their names: all of them joined, and a share of the lines.
+            with contextlib.suppress(DataError, DataNotFoundError):
+                before = self._cut(run.files, self._joined())
+                found = before if before.fingerprint == wanted else found
+        return found
 
-    def _cut(self, files: Mapping[str, bytes]) -> DataSet:
-        train, test = self._halves()
+    def _cut(self, files: Mapping[str, bytes], chosen: Halves) -> DataSet:
+        train, test = chosen.train, chosen.test
         text = digest(train, test)
         model = files.get(TOKENIZER) or cached_tokens.model(
             f"{text}-{self.vocabulary}", lambda: train_tokenizer(train, self.vocabulary)
@@ -71,19 +82,32 @@ class TextSpec(DataSpec):
                     f"few for one sequence of {self.length} and the piece after it. Give more text, or a smaller "
                     "data.length."
                 )
-        return TokenSet.cut(halves[0], halves[1], self.length, len(tokenizer), text, model)
+        return TokenSet.cut(halves[0], halves[1], self.length, len(tokenizer), text, model, chosen.note)
 
-    def _halves(self) -> tuple[Lines, Lines]:
+    def _halves(self) -> Halves:
         root = Path(self.root)
         if root.is_file():
-            return split_lines([root], self.test_share)
+            return of_share(root, [root], self.test_share)
         train, test = self._files(self.train), self._files(self.test)
         if train and test:
-            return Lines(train), Lines(test)
+            return of_files(root, train, test)
         if not root.is_dir():
             raise DataNotFoundError(
                 f"data '{self.name}': there is no file or folder {inert(self.root)} (data.root). {self._expected()}"
             )
+        return self._by_name() or self._joined()
+
+    def _by_name(self) -> Halves | None:
+        """What names of files say, where nobody has said which files are which, and the usual folders are not there."""
+        root, fields = Path(self.root), TextSpec.model_fields
+        usual = self.train == fields["train"].default and self.test == fields["test"].default
+        usual = usual and self.name == "text" and root.is_dir()
+        if not usual or (self._files(self.train) and self._files(self.test)):
+            return None
+        return of_names(root, self._files(["**/*"]))
+
+    def _joined(self) -> Halves:
+        root, train, test = Path(self.root), self._files(self.train), self._files(self.test)
         rest = train or (self._files(["**/*"]) if not test and self.name == "text" else [])
         if test or not rest or self.name != "text":
             wanted = self.test if train else self.train
@@ -91,7 +115,7 @@ class TextSpec(DataSpec):
                 f"data '{self.name}': no file in {inert(self.root)} fits {' or '.join(map(inert, wanted))}. "
                 f"{self._expected()}"
             )
-        return split_lines(rest, self.test_share)
+        return of_share(root, rest, self.test_share)
 
     def _files(self, patterns: Sequence[str]) -> list[Path]:
         return found_files(Path(self.root), patterns)
@@ -127,11 +151,11 @@ class TokenSet(DataSet):
 
     @classmethod
     def cut(
-        cls, train: np.ndarray, test: np.ndarray, length: int, vocabulary: int, text: str, model: bytes
+        cls, train: np.ndarray, test: np.ndarray, length: int, vocabulary: int, text: str, model: bytes, note: str = ""
     ) -> "TokenSet":
         """From the tokens of both halves, int32[tokens]; `text` is the text's digest, `model` the tokenizer's."""
         arrays = [array for tokens in (train, test) for array in _sequences(tokens, length)]
-        return cls(*arrays, classes=vocabulary, task="language", files={TOKENIZER: model}, text=text)
+        return cls(*arrays, classes=vocabulary, task="language", files={TOKENIZER: model}, text=text, note=note)
 
     def knowing(self, facts: Mapping[str, Any]) -> "TokenSet":
         """Itself: nothing of it is costly to find out."""
