@@ -41,7 +41,8 @@ def read_released(path: Path, model: nn.Module) -> tuple[dict[str, Tensor], list
     """What the file at `path` holds for `model`: a state dict, and notes on what was resized or not used.
 
     What the file has not, or not in this shape (a head of another number of classes), is not in the state dict.
-    Positions and patches of another grid are resized, as is done where fine-tuning begins.  Raises ModelError.
+    Positions and patches of another grid are resized, as is done where fine-tuning begins.  Raises ModelError, also for
+    arrays with values that are not numbers: what is missing is told by these (:func:`_read_vit`).
     """
     with np.load(path, allow_pickle=False) as file:
         shapes = {name: file[name].shape for name in file.files}
@@ -52,6 +53,9 @@ def read_released(path: Path, model: nn.Module) -> tuple[dict[str, Tensor], list
                 f"{inert(str(path))} holds a {network} in the released layout; the network is a "
                 f"{type(model).__name__}. It can be loaded into timm's {network}."
             )
+        later = network == "VisionTransformer" and prefix + _LATER[_POSITIONS] in shapes
+        expected = {prefix + _stored(name, later) for name in released_arrays(model)}
+        _refuse_nan(path, {name: file[name] for name in shapes if name in expected})
         if network == "MlpMixer":
             state = _read_mixer(model, lambda name: file[prefix + name] if prefix + name in shapes else None)
         else:
@@ -60,8 +64,6 @@ def read_released(path: Path, model: nn.Module) -> tuple[dict[str, Tensor], list
             for name, (tensor, kind) in _pair("head", "head", "dense").items():
                 if prefix + name in shapes:
                     state[tensor] = torch.from_numpy(np.ascontiguousarray(_BACK[kind](file[prefix + name])))
-    later = network == "VisionTransformer" and prefix + _LATER[_POSITIONS] in shapes
-    expected = {prefix + _stored(name, later) for name in released_arrays(model)}
     unused = [inert(name) for name in sorted(shapes.keys() - expected)]
     more = f" and {len(unused) - 6} more" if len(unused) > 6 else ""
     notes = [f"not used: {', '.join(unused[:6])}{more}"] if unused else []
@@ -96,6 +98,22 @@ def _prefix(names: set[str]) -> tuple[str, str] | None:
     """(what stands before all names, the array that tells the kind of network), None for another layout."""
     found = ((prefix, mark) for prefix in _PREFIXES for mark in _MARKS if prefix + mark in names)
     return next(found, None)
+
+
+def _refuse_nan(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    wrong = {
+        name: count
+        for name, array in arrays.items()
+        if np.issubdtype(array.dtype, np.floating) and (count := int(np.isnan(array).sum()))
+    }
+    if wrong:
+        name, count = next(iter(wrong.items()))
+        more = f", and so do {len(wrong) - 1} more arrays" if len(wrong) > 1 else ""
+        share = f"{count:,} of {arrays[name].size:,} values"
+        raise ModelError(
+            f"{inert(str(path))}: the array '{inert(name)}' holds NaN ({share}){more}. "
+            "The file is damaged, or its training diverged: take another copy of it."
+        )
 
 
 def _read_vit(path: Path, model: nn.Module) -> dict[str, Tensor]:

@@ -195,6 +195,24 @@ def test_a_file_of_big_vision_is_read_and_none_of_it_is_said_to_be_unused(tmp_pa
     )
 
 
+@pytest.mark.parametrize("make", [vit, mixer])
+def test_an_array_that_holds_nan_is_named_and_not_said_to_be_missing(make: Any, tmp_path: Path):
+    arrays = released_arrays(make())
+    arrays["head/kernel"] = np.full_like(arrays["head/kernel"], np.nan)
+    np.savez(tmp_path / "nan.npz", **arrays)
+    with pytest.raises(
+        ModelError, match=r"nan\.npz: the array 'head/kernel' holds NaN \(120 of 120 values\)\. The file is"
+    ):
+        read_weights(str(tmp_path / "nan.npz"), make())
+    arrays["embedding/kernel" if make is vit else "stem/kernel"][0, 0, 0, 0] = np.nan
+    np.savez(tmp_path / "nan.npz", **arrays)
+    with pytest.raises(ModelError, match=r"holds NaN \(.* and so do 1 more arrays"):
+        read_weights(str(tmp_path / "nan.npz"), make())
+    # What the network does not use does not matter.
+    np.savez(tmp_path / "unused.npz", **released_arrays(make()), **{"pre_logits/kernel": np.full((3, 3), np.nan)})
+    assert read_weights(str(tmp_path / "unused.npz"), make()).absent == {}
+
+
 def test_a_released_file_of_another_network_is_refused(tmp_path: Path):
     path = tmp_path / "vit.npz"
     write_released(vit(), path)
