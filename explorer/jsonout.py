@@ -36,7 +36,13 @@ def picture_json(picture: Picture) -> dict[str, Any]:
         "status": picture.status,
         "model": picture.run.model,
         "data": picture.run.data,
-        "baseline": baseline and {"error": baseline.error, "loss": number(baseline.loss), "n": baseline.n},
+        "baseline": baseline
+        and {
+            "error": baseline.error,
+            "loss": number(baseline.loss),
+            "n": baseline.n,
+            **({"perplexity": _perplexity(baseline.loss)} if picture.language else {}),
+        },
         "granularity": picture.probe.granularity,
         "layers": picture.layer_names,
         "columns": [column.to_json() for column in picture.columns],
@@ -70,6 +76,10 @@ def picture_json(picture: Picture) -> dict[str, Any]:
             for (layer, column), reason in picture.probe.unavailable.items()
         ],
     }
+
+
+def _perplexity(loss: float) -> float | None:
+    return number(math.exp(loss)) if loss < 700 else None
 
 
 def _progress(progress: Progress) -> dict[str, Any]:

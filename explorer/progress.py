@@ -4,7 +4,6 @@ Both are observers of the engine's events; they are told apart by the events' cl
 nothing of the engine.
 """
 
-import math
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..store import inert
+from .core.words import perplexity_text
 
 _NAMED = 6  # skipped modules named before it says how many more there are
 _LINES_EVERY = 5.0  # seconds between two lines about a probe
@@ -54,8 +54,7 @@ def _tested(event: Any) -> str:
     if event.task != "language":
         return error
     loss = event.metrics.test_loss
-    perplexity = f"{math.exp(loss):.1f}" if loss < 700 else "out of all bounds"
-    return f"next-token {error}, loss {loss:.3f} nats, perplexity {perplexity}"
+    return f"next-token {error}, loss {loss:.3f} nats, perplexity {perplexity_text(loss)}"
 
 
 def _first_picture(event: Any) -> str:

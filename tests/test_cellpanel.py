@@ -1,5 +1,6 @@
 """What is said of a cell, and the figures beside it: numbers checked by hand."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from lyrx.explorer.core.plot import Series
 from lyrx.explorer.core.plots import FIGURES, layer_plot, next_figure, number, weights_plot, weights_wanted
 from lyrx.explorer.core.sidelayout import side_layout
 from lyrx.explorer.core.sizes import parameters_of, share_text, size_of
+from lyrx.explorer.core.words import perplexity_text
 from lyrx.store import NOISE, PATH, REINITIALISE, RERANDOMISE, SHUFFLE, ZERO, Cell, Column, Estimate, Store
 from lyrx.store.histogram import compare
 
@@ -64,6 +66,22 @@ def test_what_is_to_be_known_of_all_numbers_stands_at_each(store):
     assert r"depends on \x1b the others" in text
     assert "note" not in said(picture(store), 0, 2)
     assert "note" not in said(replace(of, cells={}), 0, 2), "where there is no number there is nothing to note"
+
+
+def test_the_perplexity_of_a_language_model_and_of_nothing_else(store):
+    plain = picture(store)
+    of = replace(plain, run=replace(plain.run, data_facts={"positions": 16}))
+    for layer in (0, None):
+        cell = of.cell(layer, 2)
+        assert cell is not None
+        assert f"perplexity {math.e**cell.loss:.1f}\n" in said(of, layer, 2)
+        assert "perplexity" not in said(plain, layer, 2)
+    assert [perplexity_text(loss) for loss in (0.0, 2.0, 1e6, math.nan)] == [
+        "1.0",
+        "7.4",  # e^2 = 7.389
+        "out of all bounds",
+        "not a number",
+    ]
 
 
 def test_the_bar_shows_estimate_interval_and_limit(store):

@@ -16,6 +16,8 @@ from lyrx.engine.prepare import prepare
 from lyrx.engine.session import Session
 from lyrx.engine.state import load_arrays
 from lyrx.engine.tallies import judge_tokens
+from lyrx.explorer.core.picture import take_picture
+from lyrx.explorer.jsonout import picture_json
 from lyrx.store import Cell, Store
 from lyrx.store.check import Report, check_store
 from running import batch, lyrx, spec_values, write_spec
@@ -295,6 +297,8 @@ def test_a_language_model_is_trained_and_probed(tmp_path: Path, corpus: Path, ev
     results = run.probe().results()
     assert not results.damaged
     assert run.status() == "complete"
+    said = picture_json(take_picture(run))["baseline"]
+    assert said["perplexity"] == pytest.approx(math.exp(history[-1].test_loss), rel=1e-3)
     for layer in range(len(run.probe().info.layers)):
         cell = Cell(layer, 1)
         error, loss, agreement = by_hand(run, cell)

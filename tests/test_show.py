@@ -1,6 +1,7 @@
 """The heatmap as text."""
 
 import io
+import math
 
 import fakes
 import pytest
@@ -143,6 +144,16 @@ def test_meanings_verdicts_and_fallbacks_of_every_kind(store):
     assert "Note:" not in shown
     run.probe().write_note("batches", "examples know of \x1b[31m each other")
     assert text(take_picture(run), width=150).splitlines()[-1] == r"Note: examples know of \x1b[31m each other"
+
+
+def test_a_language_model_is_told_with_loss_and_perplexity(store):
+    facts = {"classes": 10, "positions": 16}
+    picture = take_picture(fakes.complete_run(store, "words", data_facts=facts))
+    assert picture.baseline is not None
+    loss = picture.baseline.loss
+    said = f"next-token test error 1.52 %, loss {loss:.3f} nats, perplexity {math.e**loss:.1f}, n = 10,000"
+    assert said in text(picture, width=120)
+    assert "erplexity" not in text(take_picture(fakes.complete_run(store)), width=120)
 
 
 def test_a_probe_of_one_kind_only(store):

@@ -12,7 +12,7 @@ from .marks import WORDS, Place, State
 from .picture import METRICS, CellSummary, Picture
 from .sizes import share_text, size_of
 from .texts import shorten
-from .words import deed
+from .words import deed, perplexity_text
 
 LABEL = 10
 """Columns of what stands before each line's numbers."""
@@ -157,6 +157,8 @@ def _numbers(picture: Picture, layer: int | None, column: int, cell: CellSummary
     loss = METRICS["loss"].text(cell.loss, 8)
     agrees = "  agreement " if width >= LABEL + 26 else " agrees "
     lines.append(Line(_field("loss", loss, (agrees, "muted"), f"{100 * cell.agreement:.1f} %"), 4))
+    if picture.language:
+        lines.append(Line(_field("", ("perplexity ", "muted"), perplexity_text(cell.loss)), 5))
     return lines
 
 

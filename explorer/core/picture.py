@@ -228,6 +228,11 @@ class Picture:
         return [layer.name for layer in self.probe.layers]
 
     @property
+    def language(self) -> bool:
+        """Whether the network is a language model: errors are of next tokens, and losses have a perplexity."""
+        return "positions" in self.run.data_facts
+
+    @property
     def tolerance(self) -> float:
         """How far above the baseline's error a layer is still robust, as a fraction."""
         return self.probe.settings.get("tolerance", DEFAULT_TOLERANCE)

@@ -6,6 +6,7 @@ from rich.cells import cell_len
 
 from ...store import Fallback, inert
 from .picture import Picture
+from .words import perplexity_text
 
 NAMED = 12
 """Layers named in a summary before it says how many more."""
@@ -22,12 +23,15 @@ def shorten(name: str, width: int) -> str:
 
 
 def baseline_text(picture: Picture) -> str:
-    """What the trained network does untouched, with its n."""
+    """What the trained network does untouched, with its n; of a language model its loss and perplexity too."""
     baseline = picture.baseline
     if baseline is None:
         return "trained network: not measured yet"
     interval = "" if baseline.exact else f" [{100 * baseline.low:.2f}, {100 * baseline.high:.2f}]"
-    return f"trained network: test error {100 * baseline.error:.2f} %{interval}, n = {baseline.n:,}"
+    error = f"test error {100 * baseline.error:.2f} %{interval}"
+    if picture.language:
+        error = f"next-token {error}, loss {baseline.loss:.3f} nats, perplexity {perplexity_text(baseline.loss)}"
+    return f"trained network: {error}, n = {baseline.n:,}"
 
 
 def state_text(picture: Picture) -> str:

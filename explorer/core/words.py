@@ -1,5 +1,6 @@
 """What a column does to a layer, in words."""
 
+import math
 from collections.abc import Sequence
 
 from ...store import NOISE, PATH, REINITIALISE, RERANDOMISE, SHUFFLE, ZERO, Column
@@ -33,6 +34,13 @@ def above(kind: str, room: int) -> str:
 def network(room: int) -> str:
     """What the whole network's row is called in `room` columns of text: a word is never cut."""
     return NETWORK if len(NETWORK) <= room else "network"
+
+
+def perplexity_text(loss: float) -> str:
+    """The perplexity of a mean cross entropy of `loss` nats."""
+    if loss != loss:
+        return "not a number"
+    return f"{math.exp(loss):.1f}" if loss < 700 else "out of all bounds"
 
 
 def deed(column: Column) -> str:
