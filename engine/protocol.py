@@ -18,8 +18,9 @@ A conversation::
 
 `baseline` comes only where the trained network has not been run on all examples yet.
 A cell is `[layer, column, draw]`; layer null is the whole network.  Numbers are not sent: they are in the store, and
-`committed` says that they can be read there.  Requests are carried out one after the other, in order; `cancel` takes
-effect between two batches of examples, of the baseline too.  After `failed` without a cell the whole request has ended.
+`committed` says that they can be read there.  A request gets its first look at some examples as soon as it comes; then
+all that have not ended take turns, so that their events mix (a plan is carried out at once).  `cancel` takes effect
+between two batches of examples, of the baseline too.  After `failed` without a cell the whole request has ended.
 `device` and `pace` come now and then during long work.
 
 Versions: 1 knew neither `plan` nor `pace`; it answers what it does not know with `failed` and an empty id.  Whoever

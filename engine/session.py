@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 import torch
@@ -183,7 +183,7 @@ class Session:
         on_error: Callable[[Cell, LyrxError], None] = _raise,
         on_progress: Callable[[int, float], None] = lambda seen, share: None,
         commit_every: float = COMMIT_EVERY,
-    ) -> Iterator[Look]:
+    ) -> Generator[Look, None, None]:
         """Measure `cells` until the probe's rule is content with them, or with `exact` to the end of the data.
 
         The caller holds the run's writer's lock.  Cells go on from what is committed, unless `again`.  Those that have

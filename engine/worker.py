@@ -1,9 +1,9 @@
 """`lyrx worker`: measures cells on request, with models and data kept warm between requests.
 
 Speaks :mod:`.protocol` over its standard streams.  A thread reads requests, so that a cancel or a ping is heard during
-a measurement; the main thread measures.  What is asked for while it measures goes first: whoever presses a key does not
-wait for a whole plan.  Nothing but messages ever reaches standard output: whatever a library prints
-there is sent to standard error.
+a measurement; the main thread measures.  What is asked for while it measures gets its first look at once: whoever
+presses a key does not wait for a whole plan.  Then requests take turns, look by look (:mod:`.turns`).  Nothing but
+messages ever reaches standard output: whatever a library prints there is sent to standard error.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -43,6 +43,7 @@ from .protocol import (
     from_wire,
     to_wire,
 )
+from .turns import Turns
 
 if TYPE_CHECKING:
     from .prepare import Prepared
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from .sweep import Work
 
 Asked = ProbeRequest | PlanRequest
-"""What takes its time, and is carried out one after the other."""
+"""What takes its time, and is carried out in turns."""
 
 WARM = 2
 """Sessions (a model and its data) kept ready at a time."""
@@ -70,8 +71,10 @@ class Worker:
         self._open: set[str] = set()  # ids that were asked for and not finished
         self._cancelled: set[str] = set()
         self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
-        self._working: list[Session] = []  # the outermost first
-        self._held: set[str] = set()  # runs whose writer's lock this process holds
+        self._working: list[Session] = []  # of requests that have begun and not ended
+        self._held: dict[str, tuple[int, contextlib.ExitStack]] = {}  # by run: for how many requests its lock is held
+        self._turns = Turns()
+        self._ended = False
         self._planned: tuple[tuple[str, str], Prepared] | None = None  # loaded for a plan, and soon wanted again
 
     def run(self) -> None:
@@ -81,31 +84,36 @@ class Worker:
         # Paid now, while nobody waits, and not by the first cell that somebody asks for.
         from . import session as session
 
-        while (request := self._waiting.get()) is not None:
-            self._carry_out(request)
+        while self._turns or not self._ended:
+            self._begin_newer(wait=not self._turns)
+            self._turns.step()  # once all has been cancelled, whoever still waits has nothing left to do but to say so
         self._forget_all()
 
-    def _carry_out(self, request: Asked) -> None:
-        if request.id in self._cancelled:
-            self._send(FinishedEvent(id=request.id, done=0, cancelled=True))
-        elif isinstance(request, PlanRequest):
-            self._plan(request)
-        else:
-            self._probe(request)
-        self._open.discard(request.id)
-        self._cancelled.discard(request.id)
-
-    def _carry_out_newer(self) -> None:
-        """What has been asked for in the meantime."""
-        while True:
+    def _begin_newer(self, *, wait: bool = False) -> None:
+        """What has been asked for in the meantime; with `wait`, what will be."""
+        while not self._ended:
             try:
-                request = self._waiting.get_nowait()
+                request = self._waiting.get(block=wait)
             except queue.Empty:
                 return
             if request is None:
-                self._waiting.put(None)
-                return
-            self._carry_out(request)
+                self._ended = True
+            else:
+                self._turns.begin(self._steps(request))
+            wait = False
+
+    def _steps(self, request: Asked) -> Iterator[None]:
+        """Carry it out, look by look."""
+        try:
+            if request.id in self._cancelled:
+                self._send(FinishedEvent(id=request.id, done=0, cancelled=True))
+            elif isinstance(request, PlanRequest):
+                self._plan(request)
+            else:
+                yield from self._probe(request)
+        finally:
+            self._open.discard(request.id)
+            self._cancelled.discard(request.id)
 
     def _listen(self) -> None:
         # With nobody to tell, there is nobody to work for: the same as the end of the requests.
@@ -133,7 +141,7 @@ class Worker:
                 self._open.add(request.id)
                 self._waiting.put(request)
 
-    def _probe(self, request: ProbeRequest) -> None:
+    def _probe(self, request: ProbeRequest) -> Iterator[None]:
         session = None
         try:
             run = Store.open(request.store).run(request.run)
@@ -144,7 +152,7 @@ class Worker:
             self._tell_device(session)
             # Without cells a request only warms up: it writes nothing, so it needs no lock.
             with self._writing(run) if cells else contextlib.nullcontext():
-                done = self._measure(request, session, cells)
+                done = yield from self._measure(request, session, cells)
             self._tell_device(session)
         except CancelledError:
             self._send(FinishedEvent(id=request.id, done=0, cancelled=True))
@@ -182,17 +190,20 @@ class Worker:
 
     @contextlib.contextmanager
     def _writing(self, run: Run) -> Iterator[None]:
-        """The run's writer's lock, which an interrupted request of this process may hold already."""
+        """The run's writer's lock, held until the last request that needs it has ended."""
         path = str(run.path.resolve())
-        if path in self._held:
+        count, held = self._held.get(path, (0, contextlib.ExitStack()))
+        if not count:
+            held.enter_context(run.writing("worker"))
+        self._held[path] = (count + 1, held)
+        try:
             yield
-            return
-        with run.writing("worker"):
-            self._held.add(path)
-            try:
-                yield
-            finally:
-                self._held.discard(path)
+        finally:
+            count, _ = self._held.pop(path)
+            if count > 1:
+                self._held[path] = (count - 1, held)
+            else:
+                held.close()
 
     def _wanted(self, request: ProbeRequest, probe: Probe) -> list[Cell]:
         """The cells asked for that are not known as well as asked for."""
@@ -241,7 +252,8 @@ class Worker:
         for session in list(self._sessions.values()):
             self._forget(session)
 
-    def _measure(self, request: ProbeRequest, session: "Session", cells: list[Cell]) -> int:
+    def _measure(self, request: ProbeRequest, session: "Session", cells: list[Cell]) -> Generator[None, None, int]:
+        """Yields after each look; returns how many cells have ended."""
         failed: set[Cell] = set()
 
         def fail(cell: Cell, error: LyrxError) -> None:
@@ -254,7 +266,7 @@ class Worker:
         self._working.append(session)
         # A cancel is no failure: `finished` says it.
         with contextlib.suppress(CancelledError), contextlib.ExitStack() as working:
-            working.callback(self._working.pop)
+            working.callback(self._working.remove, session)
             looks = session.measure(
                 cells,
                 exact=request.exact,
@@ -263,6 +275,7 @@ class Worker:
                 on_error=fail,
                 commit_every=_COMMIT_EVERY,
             )
+            working.callback(looks.close)  # with what was seen by then committed, while its lock is still held
             for look in looks:
                 for cell, seconds in look.ended:
                     if cell in failed:
@@ -270,6 +283,10 @@ class Worker:
                     done.append(cell)
                     wire, count = to_wire(cell), len(done)
                     self._send(CommittedEvent(id=request.id, cell=wire, done=count, total=len(cells), seconds=seconds))
+                if look.finished < look.todo:
+                    yield
+                if request.id in self._cancelled:
+                    break
         return len(done)
 
     def _watch_baseline(self, request: ProbeRequest) -> Callable[[int, int], None]:
@@ -289,7 +306,7 @@ class Worker:
     def _watch(
         self, request: ProbeRequest, session: "Session", done: Sequence[Cell], cells: Sequence[Cell]
     ) -> "Callable[[Work, int], None]":
-        """After each batch of each cell: let newer requests go first, say how far it is, stop if told to."""
+        """After each batch of each cell: let others have their turn, say how far it is, stop if told to."""
         told = told_device = time.perf_counter()
         known = {} if request.again else session.probe.results().estimates
         seen_of = {cell: known[cell].n if cell in known else 0 for cell in cells}
@@ -300,7 +317,8 @@ class Worker:
             nonlocal told, told_device, computed
             computed += max(0, seen - seen_of[work.key])
             seen_of[work.key] = seen
-            self._carry_out_newer()
+            self._begin_newer()
+            self._turns.share()
             now = time.perf_counter()
             if now - told > _TELL_EVERY:
                 told = now

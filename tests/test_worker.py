@@ -68,7 +68,8 @@ def talk() -> Iterator[Talk]:
 
 def types(heard: list[dict[str, Any]]) -> list[str]:
     """What was said, without what is only said when it takes long."""
-    return [event["type"] for event in heard if event["type"] not in ("progress", "pace")]
+    found = [event["type"] for event in heard if event["type"] not in ("progress", "pace")]
+    return [one for one, before in zip(found, ["", *found], strict=False) if one != "device" or before != "device"]
 
 
 def test_measures_what_is_missing_and_commits_it(run: Run, talk: Talk):
@@ -121,6 +122,40 @@ def test_a_cancel_stops_within_a_cell_and_the_worker_goes_on(run: Run, talk: Tal
     assert all(end["cancelled"] and end["done"] < len(cells) for end in ends)
     talk.probe(run, [[0, 1, 0]], id="c", again=True)
     assert talk.until("finished")[-1] == {"type": "finished", "id": "c", "done": 1, "cancelled": False}
+
+
+def test_an_older_request_goes_on_while_newer_ones_are_measured(run: Run, talk: Talk):
+    """Not only when all of the newer have come to their end; and the numbers are what they are alone."""
+    cells: list[list[int | None]] = [[layer, column, 0] for layer in range(3) for column in range(4)]
+    probe = run.probe()
+    talk.probe(run, cells, id="alone", again=True, exact=True)
+    talk.until("finished")
+    alone = {tuple(cell): probe.read(Cell(*cell)) for cell in cells}  # type: ignore[arg-type]
+    ids = ["a", "b", "c"]
+    for name in ids:
+        talk.probe(run, cells, id=name, again=True, exact=True)
+    heard = [event for _ in ids for event in talk.until("finished")]
+    ended = {event["id"]: place for place, event in enumerate(heard) if event["type"] == "finished"}
+    assert ended.keys() == set(ids)
+    told = [(place, event["id"]) for place, event in enumerate(heard) if event["type"] in ("committed", "progress")]
+    first = min(ended.values())
+    assert {name for place, name in told if place < first} == set(ids), "all of them came on before the first had ended"
+    assert all(event["done"] == len(cells) for event in heard if event["type"] == "finished")
+    assert {cell: probe.read(Cell(*cell)) for cell in alone} == alone  # type: ignore[arg-type]
+    assert run.writer() is None
+    assert not probe.results().damaged
+
+
+def test_the_lock_is_held_until_the_last_of_several_requests_has_ended(run: Run, talk: Talk):
+    cells: list[list[int | None]] = [[layer, column, 0] for layer in range(3) for column in range(4)]
+    talk.probe(run, cells, id="a", again=True, exact=True)
+    talk.probe(run, cells[:1], id="b", again=True)
+    talk.send(type="cancel", id="a")
+    ends = [talk.until("finished")[-1] for _ in range(2)]
+    assert {end["id"]: end["cancelled"] for end in ends}["b"] is False
+    talk.probe(run, cells[:2], id="c", again=True)
+    assert talk.until("finished")[-1]["done"] == 2
+    assert run.writer() is None
 
 
 @pytest.mark.parametrize("way", ["quit", "end of input"])

@@ -202,7 +202,7 @@ def device_text(device: Device) -> str:
 
 
 def at_work(requests: Sequence[Request]) -> Request | None:
-    """The one that the worker is at: a newer one goes before those that are under way, and they go on after it."""
+    """The one that the worker was heard of last: each has its turn, a newer one its first look at once."""
     return max(requests, key=lambda request: request.turn, default=None)  # the first one where none was heard of
 
 
