@@ -37,7 +37,7 @@ from .memory import BatchSize, choose_batch_size
 from .norms import norm_batches as batches_for_norms
 from .precision import Precision, PrecisionName
 from .renorm import Renormer
-from .replay.purity import left_alone
+from .replay.purity import first_forward, left_alone
 from .result import ProbeResult
 from .seeds import derive
 from .sources import StateSource
@@ -120,12 +120,13 @@ def probe(
     with seeding(derive(seed, "probe")), _unchanged(model), left_alone(model), _moved(model, home, place):
         inputs = gather(data, place, targets)
         arguments = inputs.between(0, min(2, len(inputs)))[0].copied()
-        rows = find_layers(model, describe(model), arguments, granularity, patterns, only=layers, joint=joint)
+        fresh = (lambda drawn: seeded(drawn, lambda: built(build, model))) if build else None
+        source = StateSource(model, states, fresh)
+        with source.kept(model), first_forward(model):
+            rows = find_layers(model, describe(model), arguments, granularity, patterns, only=layers, joint=joint)
         info = ProbeInfo(
             granularity, rows.rows, columns, tuple(sorted(states)), "", {"norm_statistics": norm_statistics}
         )
-        fresh = (lambda drawn: seeded(drawn, lambda: built(build, model))) if build else None
-        source = StateSource(model, states, fresh)
         ordered = inputs.ordered(order_of(len(inputs), seed))
         replay = evaluator == "replay"
         with Forwards(model, Precision(precision, place), replay=replay) as forwards, source.kept(model):

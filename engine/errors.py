@@ -41,6 +41,13 @@ class NetworkFailedError(RunFailedError):
     """The network's own code raises with a cell's values; the other cells do not need them."""
 
 
+INSTEAD = (
+    "If its own code does that in a forward, it cannot be probed as it is: change the weights once before probing, or "
+    "compute with a changed copy of them (torch.clamp(self.weight, ...), not self.weight.data.clamp_(...))."
+)
+"""What to do about a network whose weights were altered by itself."""
+
+
 class RestoreError(RunFailedError):
     """The trained weights are not what they were after a cell: nothing measured since can be trusted."""
 

@@ -21,7 +21,7 @@ from .opened import Batch
 from .precision import Precision
 from .replay.fold import Fold
 from .replay.fuse import Fusion
-from .replay.purity import Places, left_alone, put_back
+from .replay.purity import Places, Sums, left_alone, put_back
 from .replay.recipe import Recipe
 from .replay.replayer import Arguments, DivergedError, Record, Replayer, UnreplayableError
 from .replay.swap import Swap
@@ -171,7 +171,7 @@ class Forwards:
 
     def _warm_up(self, arguments: Arguments) -> None:
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
-        places = Places(self.model)
+        places, sums = Places(self.model), Sums(self.model)
         self.trained = self.full(arguments)
         if moved := places.left():
             moved.restore()
@@ -194,6 +194,7 @@ class Forwards:
                 if out_of_memory(error):
                     raise
         self._counting = put_back(buffers)
+        sums.refuse_altered()
 
     def full(self, arguments: Arguments) -> Any:
         """A plain forward."""

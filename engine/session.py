@@ -31,7 +31,7 @@ from .building import build_model
 from .cells import Cells
 from .data.base import DataSet
 from .device import choose_device
-from .errors import RestoreError, RunConflictError
+from .errors import INSTEAD, RestoreError, RunConflictError
 from .examples import First, Ordered, held_out_examples, order_of, training_examples
 from .forwards import Forwards, Row
 from .interventions import Interventions
@@ -264,7 +264,8 @@ class Session:
         stored = self.run.checkpoints.read(self.run.checkpoints.final)
         wrong = [name for name, array in stored.items() if to_array(live[name]).tobytes() != array.tobytes()]
         if wrong:
-            raise RestoreError(f"after probing, the network is no longer the trained one: {', '.join(wrong)} differ.")
+            names = inert(", ".join(wrong[:5]))
+            raise RestoreError(f"after probing, the network is no longer the trained one: {names} differ. {INSTEAD}")
 
     def _look(
         self,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..store import NotCommittedError, Run, TensorInfo, inert
-from .errors import ModelError, RestoreError
+from .errors import INSTEAD, ModelError, RestoreError
 from .state import describe, named_tensors, same_bits, surely, to_tensor
 
 
@@ -113,7 +113,8 @@ class StateSource:
         changed = [name for name, value in self._final.items() if not same_bits(now[name].cpu(), value)]
         if changed:
             surely(lambda: self._put_back(live))
-            raise RestoreError(f"after probing, the network is no longer what it was: {', '.join(changed[:5])}.")
+            names = inert(", ".join(changed[:5]))
+            raise RestoreError(f"after probing, the network was no longer what it was: {names}. {INSTEAD}")
 
     @torch.no_grad()
     def _put_back(self, live: Mapping[str, Tensor]) -> None:

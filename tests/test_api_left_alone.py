@@ -232,11 +232,34 @@ def test_networks_that_put_others_in_the_place_of_their_weights(data, evaluator:
     assert len(set(errors)) > 1
 
 
-def test_a_network_that_alters_its_weights_is_refused_in_the_end(data):
-    class Clamps(nn.Linear):
-        def forward(self, x: Tensor) -> Tensor:
-            self.weight.data.clamp_(-0.05, 0.05)
-            return super().forward(x.flatten(1))
+class Clamps(nn.Linear):
+    """Alters its weights in each forward after so many."""
 
-    with pytest.raises(RestoreError, match=r"the network is no longer what it was: 1\.weight"):
-        probe(nn.Sequential(nn.Flatten(), Clamps(64, 4)), data, at=["zero", "noise:1"])
+    after = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.after -= 1
+        if self.after < 0:
+            self.weight.data.clamp_(-0.05, 0.05)
+        return super().forward(x.flatten(1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_network_that_alters_its_weights_is_refused_and_left_as_it_was(data, dtype: torch.dtype):
+    model = nn.Sequential(nn.Flatten(), Clamps(64, 4)).to(dtype)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(
+        RestoreError, match=r"in a forward the network's weights became others: 1\.weight\. If .* a changed copy"
+    ) as raised:
+        probe(model, (data[0].to(dtype), data[1]), at=["zero", "noise:1"])
+    assert "\n" not in str(raised.value)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_one_that_alters_them_later_on_is_refused_in_the_end_and_left_as_it_was(data):
+    model = nn.Sequential(nn.Flatten(), Clamps(64, 4))
+    model[1].after = 2  # type: ignore[assignment]
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(RestoreError, match=r"no longer what it was: 1\.weight\. If .* a changed copy"):
+        probe(model, data, at=["zero", "noise:1"], evaluator="full")
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

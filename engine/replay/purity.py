@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...store import inert
+from ..errors import INSTEAD, RestoreError
 from ..state import same_bits, surely
 
 _PLAIN = (bool, int, float, complex, str, bytes)
@@ -127,6 +129,51 @@ class Places:
 
     def __bool__(self) -> bool:
         return bool(self._memory or self._buffers)
+
+
+@contextmanager
+def first_forward(model: nn.Module) -> Iterator[None]:
+    """Around the first forward of somebody's network: what it keeps in buffers is put back.
+
+    Raises RestoreError where it has altered the weights.
+    """
+    places, sums = Places(model), Sums(model)
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    yield
+    places.left().restore()
+    put_back(buffers)
+    sums.refuse_altered()
+
+
+class Sums:
+    """What a network's parameters hold, as far as a sum of their bits tells: no copy of them is kept."""
+
+    def __init__(self, model: nn.Module):
+        self._parameters = dict(model.named_parameters())
+        self._sums = self._now()
+
+    def refuse_altered(self) -> None:
+        """Raise RestoreError where any of them holds something else now."""
+        altered = [name for name, total in self._now().items() if total != self._sums.get(name)]
+        if altered:
+            names = inert(", ".join(altered[:5]))
+            raise RestoreError(f"in a forward the network's weights became others: {names}. {INSTEAD}")
+
+    @torch.no_grad()
+    def _now(self) -> dict[str, int]:
+        sums = {name: _bit_sum(parameter.data) for name, parameter in self._parameters.items()}
+        return {name: int(total) for name, total in sums.items() if total is not None}
+
+
+_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""By bytes of an element: the type of integers that has as many."""
+
+
+def _bit_sum(tensor: Tensor) -> Tensor | None:
+    try:
+        return tensor.view(_WHOLE[tensor.element_size()]).sum(dtype=torch.int64)
+    except (KeyError, RuntimeError):  # of a kind without bits to be looked at: it is compared in the end all the same
+        return None
 
 
 @torch.no_grad()
