@@ -1,11 +1,12 @@
 """The app's own two themes, and what its tones are in them and in Textual's."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
-from .core.tones import DARK, DARK_SURFACES, LIGHT, LIGHT_SURFACES, adapted, mixed
+from .core.tones import DARK, DARK_SURFACES, LIGHT, LIGHT_SURFACES, WORDS_CONTRAST, adapted, legible, mixed
 
 OURS = ("lyrx-dark", "lyrx-light")
 """Their names; the first one is how the app looks unless told otherwise."""
@@ -67,14 +68,22 @@ class Colours:
     cursor: tuple[str, str]
     """Of a list's chosen line: its words' colour, and what is behind them."""
     lines: tuple[str, str]
-    """Behind the chosen line of a tree: while it has the focus, and while it has not."""
+    """Behind the chosen line of a table or a tree: while it has the focus, and while it has not."""
+
+    @cached_property
+    def chosen(self) -> dict[str, str]:
+        """The tones on a chosen line: as they are, or as much lighter or darker as it takes to read them there."""
+        behind = dict.fromkeys((self.cursor[1], *self.lines), WORDS_CONTRAST)
+        return {name: colour if " " in colour else legible(colour, behind) for name, colour in self.tones.items()}
 
     @property
     def variables(self) -> dict[str, str]:
-        """For style sheets: `$lyrx-muted` and so on, `$lyrx-cursor`, `$lyrx-cursor-text` and `$lyrx-line`."""
+        """For style sheets: `$lyrx-muted` and so on, `$lyrx-cursor`, `$lyrx-cursor-text`, `$lyrx-line` and
+        `$lyrx-line-blurred`."""
         plain = {f"lyrx-{name}": colour for name, colour in self.tones.items() if " " not in colour}
         return {
-            **plain, "lyrx-cursor-text": self.cursor[0], "lyrx-cursor": self.cursor[1], "lyrx-line": self.lines[0]
+            **plain, "lyrx-cursor-text": self.cursor[0], "lyrx-cursor": self.cursor[1],
+            "lyrx-line": self.lines[0], "lyrx-line-blurred": self.lines[1],
         }  # fmt: skip
 
 

@@ -91,8 +91,8 @@ def test_nothing_is_collected_while_a_program_starts_and_young_garbage_after_it(
             assert not gc.isenabled()
             Collector.take_over()
             assert gc.isenabled()
-        with pytest.raises(OSError), nothing_collected():
-            raise OSError
+        with pytest.raises(OSError, match="no such screen"), nothing_collected():
+            raise OSError("no such screen")
         assert gc.isenabled()
     finally:
         gc.set_threshold(*kept)

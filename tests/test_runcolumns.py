@@ -34,9 +34,28 @@ def test_lines_fit_and_the_columns_that_matter_most_stay(width: int):
     assert column_at(shown, 0) is None
 
 
-@pytest.mark.parametrize(("width", "count"), [(46, 4), (78, 6), (118, 9), (198, 9)])
+@pytest.mark.parametrize(("width", "count"), [(46, 3), (60, 4), (78, 6), (118, 9), (198, 9)])
 def test_how_many_columns_there_are(width: int, count: int):
     assert len(fit(natural(ROWS, NOW), width)) == count
+
+
+def widths_in(width: int, **wanted: int) -> dict[str, int]:
+    return {column.spec.id: column.width for column in fit({**natural(ROWS, NOW), **wanted}, width)}
+
+
+def test_names_come_before_model_and_data_and_the_age_goes_last():
+    # On 80 columns a name of 28 letters is whole; what is left is the model's, which is cut before the name is.
+    found = widths_in(80, run=28, model=11)
+    assert (found["run"], found["error"], found["age"]) == (28, 7, 6)
+    assert found["model"] == 80 - GUTTER - sum((28, found["state"], 7, 6)) - 2 * 4 < 11
+    assert "data" not in found
+    # Before a name is cut the state says its word only; then names are cut down to 20 letters before the age goes.
+    assert widths_in(66, run=28) == {"run": 28, "state": 15, "error": 7, "age": 6}
+    assert widths_in(56, run=28) == {"run": 20, "state": 13, "error": 7, "age": 6}
+    assert widths_in(55, run=28) == {"run": 27, "state": 13, "error": 7}
+    assert widths_in(50, run=28) == {"run": 22, "state": 13, "error": 7}
+    assert widths_in(44, run=28) == {"run": 20, "state": 9, "error": 7}
+    assert widths_in(200, run=28)["run"] == 28
 
 
 def test_what_a_line_says():

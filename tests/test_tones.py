@@ -40,8 +40,30 @@ def test_words_are_legible_on_every_surface(known: dict[str, str], surfaces: dic
         asked = MARKS_CONTRAST if name == "faint" else WORDS_CONTRAST
         for surface in [behind] if behind else [surfaces["background"], surfaces["surface"]]:
             assert contrast(front, surface) >= asked, (name, surface)
-    for name in ("text", "accent", "alarm", "info"):
-        assert contrast(known[name], surfaces["panel"]) >= WORDS_CONTRAST, f"{name} in dialogs"
+        if not behind:
+            assert contrast(front, surfaces["panel"]) >= asked, f"{name} in dialogs"
+
+
+@pytest.mark.parametrize("name", [theme.name for theme in our_themes()])
+def test_words_are_legible_on_chosen_lines(name: str):
+    theme, colours = THEMES[name], colours_of(THEMES[name])
+    assert colours.cursor[1] == theme.variables["block-cursor-background"]
+    assert colours.chosen.keys() == colours.tones.keys()
+    for tone, front in colours.chosen.items():
+        if tone in PATCHES:
+            assert front == colours.tones[tone], "it has its own colour behind it"
+            continue
+        for line in (colours.cursor[1], *colours.lines):
+            assert contrast(front, line) >= WORDS_CONTRAST, (tone, line)
+            assert contrast(with_256(front), with_256(line)) >= MARKS_CONTRAST, f"{tone} with 256 colours"
+            sixteen = [Color.parse(one).downgrade(ColorSystem.STANDARD).number for one in (front, line)]
+            assert len(set(sixteen)) == 2, f"{tone} with 16 colours"
+    # What tells states apart still does.
+    telling = [front for tone, front in colours.chosen.items() if tone not in (*PATCHES, *SHADES)]
+    rgb = [Color.parse(colour).get_truecolor() for colour in telling]
+    for index, one in enumerate(rgb):
+        for other in rgb[:index]:
+            assert sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5 >= 35, colours.chosen
 
 
 @pytest.mark.parametrize(("known", "surfaces"), BOTH)
@@ -118,6 +140,10 @@ def test_tones_stand_out_in_dialogs_and_under_the_cursor_of_every_theme(name: st
     if "ansi" in name:
         assert colours.tones == tones(theme.dark), "of such a theme it is not known how it looks"
         return
+    for tone, front in colours.chosen.items():
+        if tone not in PATCHES:
+            for surface in (*colours.lines, colours.cursor[1]):
+                assert contrast(front, surface) >= WORDS_CONTRAST, (tone, front, surface)
     for tone, front in colours.tones.items():
         if tone not in PATCHES:
             for surface in (behind(theme)["panel"], *colours.lines, colours.cursor[1]):

@@ -108,8 +108,8 @@ def _number(text: str, width: int) -> Text:
 COLUMNS: tuple[Spec, ...] = (
     Spec("run", "run", 8, 14, 44, _name),
     Spec("state", "state", 1, 18, 34, _state),
-    Spec("model", "model", 9, 11, 24, _words(lambda row: row.model)),
-    Spec("data", "data", 7, 8, 20, _words(lambda row: row.data)),
+    Spec("model", "model", 7, 11, 24, _words(lambda row: row.model)),
+    Spec("data", "data", 6, 8, 20, _words(lambda row: row.data)),
     Spec("layers", "layers", 8, 8, 8, lambda row, now, width: _number(str(row.layers or "–"), width), right=True),
     Spec("checkpoints", "ckpts", 7, 7, 7, _checkpoints, right=True),
     Spec("epochs", "epochs", 8, 8, 9, _epochs, right=True),
@@ -120,6 +120,11 @@ COLUMNS: tuple[Spec, ...] = (
 
 IMPORTANCE = ("run", "state", "error", "age", "model", "data", "epochs", "layers", "checkpoints")
 """Which go first where there is not room for all: the last of these."""
+
+_STATE = len("○ interrupted")
+"""Of the state, before names are cut: its mark and a word."""
+_NAME = 20
+"""Of the names, before the age goes."""
 
 
 @dataclass(frozen=True)
@@ -144,30 +149,42 @@ def natural(rows: Sequence[RunRow], now: float) -> dict[str, int]:
 
 
 def fit(wanted: dict[str, int], width: int) -> tuple[Shown, ...]:
-    """The columns that have room in `width`, given how wide each would like to be (:func:`natural`)."""
+    """The columns that have room in `width`, given how wide each would like to be (:func:`natural`).
+
+    Names matter most: runs are told apart by them.  Where there is not room for all, the model and what follows it in
+    :data:`IMPORTANCE` go first, then the details of the state; only then are names cut, and below a width at which they
+    still tell something the age goes too.
+    """
     specs = {spec.id: spec for spec in COLUMNS}
     room = width - GUTTER
-    widths: dict[str, int] = {}
-    for name in IMPORTANCE:
-        spec = specs[name]
-        good = min(spec.good, wanted[name])
-        left = room - sum(widths.values()) - GAP * len(widths)
-        if len(widths) >= 4:
-            if left < min(spec.least, good):
-                break
-            good = min(good, left)
-        widths[name] = good
-    # The four that matter most are there however narrow it is, as long as each says something.
+    widths = {name: min(specs[name].good, wanted[name]) for name in IMPORTANCE[:4]} | {"run": wanted["run"]}
+
+    def over() -> int:
+        return sum(widths.values()) + GAP * (len(widths) - 1) - room
+
+    def narrow(name: str, least: int) -> None:
+        widths[name] = max(min(least, widths[name]), widths[name] - max(0, over()))
+
+    narrow("state", _STATE)
+    narrow("run", _NAME)
+    if over() > 0:
+        del widths["age"]
+        widths["run"] = wanted["run"]
+        narrow("run", _NAME)
     for name in ("state", "run"):
-        over = sum(widths.values()) + GAP * (len(widths) - 1) - room
-        widths[name] = max(specs[name].least, widths[name] - max(0, over))
-    for name in reversed(IMPORTANCE):
-        if sum(widths.values()) + GAP * (len(widths) - 1) > room and len(widths) > 1:
-            widths.pop(name, None)
+        narrow(name, specs[name].least)
+    for name in ("error", "state"):
+        if over() > 0:
+            del widths[name]
+    for name in IMPORTANCE[4:] if "age" in widths else ():
+        least = min(specs[name].least, wanted[name])
+        left = -over() - GAP
+        if left < least:
+            break
+        widths[name] = min(specs[name].good, wanted[name], left)
     for name in ("run", "state", "model", "data"):
         if name in widths:
-            spare = room - sum(widths.values()) - GAP * (len(widths) - 1)
-            widths[name] += max(0, min(spare, wanted[name] - widths[name]))
+            widths[name] += max(0, min(-over(), wanted[name] - widths[name]))
     shown, x = [], GUTTER
     for spec in COLUMNS:
         if spec.id in widths:

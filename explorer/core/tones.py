@@ -18,7 +18,7 @@ LIGHT_SURFACES = {"background": "#ffffff", "surface": "#eeeeee", "panel": "#e4e4
 """What lies behind: the screen, lines at its edges, and dialogs."""
 
 DARK = {
-    "muted": "#8a8a8a",
+    "muted": "#949494",
     "faint": "#767676",
     "text": "#d0d0d0",
     "accent": "#ffaf5f",

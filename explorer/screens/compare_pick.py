@@ -16,6 +16,7 @@ from textual.widgets.option_list import Option
 from ...store import LyrxError, Store, inert
 from ..core.texts import shorten
 from ..widgets.toned import toned
+from ..widgets.tonelist import ToneList
 from .base import LyrxDialog
 
 MOST = 8
@@ -79,7 +80,7 @@ class PickRuns(LyrxDialog):
     def content(self) -> ComposeResult:
         yield Static("", id="pick-head", classes="head")
         yield Input(id="pick-query", placeholder="a part of a name, model or data set")
-        yield OptionList(id="pick-list")
+        yield ToneList(id="pick-list")
         yield Static("", id="pick-note")
 
     def on_mount(self) -> None:

@@ -21,6 +21,7 @@ from ..core.keys import APP, LOOKING, MEASURING, MOVING, TAKING
 from ..core.picture import METRICS
 from ..core.query import KEYS
 from ..widgets.toned import toned
+from ..widgets.tonelist import ToneList
 from .base import LyrxDialog
 from .help import active_keys
 
@@ -68,7 +69,7 @@ class Palette(LyrxDialog):
 
     def content(self) -> ComposeResult:
         yield Input(placeholder="what to do", id="wanted")
-        yield OptionList(id="found", compact=True)
+        yield ToneList(id="found", compact=True)
 
     def on_mount(self) -> None:
         self.query_one(OptionList).can_focus = False

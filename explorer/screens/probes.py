@@ -17,6 +17,7 @@ from ...store import LyrxError, Store, inert
 from ..core.doing import ProbeKey
 from ..core.probes import ProbeRow, chooser_lines, probe_rows
 from ..widgets.toned import toned
+from ..widgets.tonelist import ToneList
 
 Choice = tuple[str, str] | None
 """('probe', its id), ('granularity', its name), or None where it was left without a choice."""
@@ -47,7 +48,7 @@ class ProbeChooser(ModalScreen[Choice]):
     def compose(self) -> ComposeResult:
         with Vertical(id="probes"):
             yield Static("", id="probes-title")
-            yield OptionList(id="probes-list")
+            yield ToneList(id="probes-list")
             does = "shows or makes it" if self._make else "shows it"
             yield Static(f"enter {does}   escape goes back", id="probes-note")
 

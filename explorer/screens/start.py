@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, VerticalScroll
 from textual.suggester import Suggester
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, Static
 from textual.widgets.option_list import Option
 
 from ...store import inert
@@ -22,6 +22,7 @@ from ..core.specs import Checked, checked_text
 from ..widgets.confirm import Confirm
 from ..widgets.keybar import KeyBar
 from ..widgets.toned import toned
+from ..widgets.tonelist import ToneList
 from .base import LyrxScreen
 from .training import TrainingScreen
 
@@ -35,7 +36,7 @@ def shown_folder() -> str:
     return str(Path.cwd())
 
 
-class SpecList(OptionList):
+class SpecList(ToneList):
     """The files to choose from. A click chooses, a second one starts."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -24,6 +24,11 @@ LEAST = (12, 4)
 """Columns and lines below which no chart is drawn, only its first line."""
 _ROOMY = 5
 """Lines that a chart keeps for itself before lines below it are given room."""
+_LOW = 8
+"""Lines between the axes below which a character stands for too much: points and the dotted line are drawn in Braille
+then, as the lines are, which has four dots above each other in a character."""
+_NAMED = 5
+"""Below so many an axis names its ends only."""
 
 _RGB = tuple[int, int, int]
 
@@ -102,6 +107,10 @@ def _plotted(plot: Plot, width: int, height: int, known: dict[str, str]) -> Text
     import plotext
     from plotext import marker, pixel
 
+    rows = height - 1 - bool(plot.x_ticks)
+    # Half a dot of Braille, across and up.
+    dot = (plot.x[1] - plot.x[0]) / max(1, width - 6) / 4, (plot.left[1] - plot.left[0]) / max(1, rows - 1) / 8
+    low = rows < _LOW
     plotext.terminal.limit(False, False)
     figure = plotext.figure
     figure.clear.all()
@@ -115,17 +124,23 @@ def _plotted(plot: Plot, width: int, height: int, known: dict[str, str]) -> Text
     figure.ruler("x", "lower").lim(*plot.x).alignment(tick="dynamic")
     _ticks(figure.ruler("x", "lower"), plot.x_ticks, frame)
     figure.ruler("y", "left").lim(*plot.left)
-    _ticks(figure.ruler("y", "left"), plot.left_ticks, frame)
+    named = plot.left_ticks if rows >= _NAMED else [tick for tick in plot.left_ticks if tick[0] in plot.left]
+    _ticks(figure.ruler("y", "left"), named, frame)
     if plot.right is not None:
         figure.ruler("y", "right").lim(*plot.right)
         _ticks(figure.ruler("y", "right"), plot.right_ticks, frame)
     if plot.here is not None:
         figure.line(plot.here, orientation=1, pixel=frame, style="dotted")
-    if plot.level is not None:
-        figure.line(plot.level, orientation=0, pixel=frame, style="dotted")
 
     def braille(colour: Colour):
         return marker("braille").fill(pixel(_rgb(colour, known)))
+
+    if plot.level is not None and low:
+        across = [plot.x[0] + 8 * dot[0] * step for step in range((width - 5) // 2)]
+        across = [x for x in across if x <= plot.x[1]]
+        figure.draw(figure.signal(across, [plot.level] * len(across), marker=braille("faint"), yside="left"))
+    elif plot.level is not None:
+        figure.line(plot.level, orientation=0, pixel=frame, style="dotted")
 
     for series in plot.series:  # bands below all lines
         for x, low, high in series.bands():
@@ -134,7 +149,7 @@ def _plotted(plot: Plot, width: int, height: int, known: dict[str, str]) -> Text
             upper = figure.signal(x, high, marker=braille(series.band), yside=side).lines(True)
             figure.draw(upper.fill(lower))
     for series in reversed(plot.series):  # the first one ends up on top
-        _draw_series(figure, series, braille, _rgb(series.colour, known))
+        _draw_series(figure, series, braille, _rgb(series.colour, known), dot if low else None)
     for series in plot.series:  # letters above all lines
         x, y = [series.x[index] for index in series.marked], [series.y[index] for index in series.marked]
         if series.letter and x:
@@ -147,7 +162,8 @@ def _plotted(plot: Plot, width: int, height: int, known: dict[str, str]) -> Text
     return drawn
 
 
-def _draw_series(figure, series: Series, braille, colour: _RGB) -> None:
+def _draw_series(figure, series: Series, braille, colour: _RGB, dot: tuple[float, float] | None) -> None:
+    """Draw its line and its points: these as characters or, where half a `dot` of Braille is given, as four dots."""
     from plotext import marker, pixel
 
     x, y = series.finite()
@@ -156,7 +172,12 @@ def _draw_series(figure, series: Series, braille, colour: _RGB) -> None:
     side = "right" if series.right else "left"
     if series.line:
         figure.draw(figure.signal(x, y, marker=braille(series.colour), yside=side).lines(True))
-    if series.dots:
+    if series.dots and dot is not None:
+        corners = [(a, b) for a in (-dot[0], dot[0]) for b in (-dot[1], dot[1])]
+        for a, b in corners:
+            moved = [place + a for place in x], [value + b for value in y]
+            figure.draw(figure.signal(*moved, marker=braille(series.colour), yside=side))
+    elif series.dots:
         figure.draw(figure.signal(x, y, marker=marker(series.mark).fill(pixel(colour)), yside=side))
 
 

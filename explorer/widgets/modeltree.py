@@ -99,7 +99,8 @@ class ModelTree(LineView, can_focus=True, inherit_bindings=False):
             text = tree_line(self.rows[index], self._columns, self.ground)
         else:
             return Strip.blank(width, self.rich_style)
-        known = colours_of(self.app.current_theme).tones
+        here, colours = index == self.cursor and y >= _HEAD, colours_of(self.app.current_theme)
+        known = colours.chosen if here else colours.tones
         for number, span in enumerate(text.spans):
             if isinstance(span.style, str):
                 words = " ".join(known.get(word, word) for word in span.style.split())
@@ -109,7 +110,7 @@ class ModelTree(LineView, can_focus=True, inherit_bindings=False):
         segments = [segment for segment in text.render(self.app.console, end="") if segment.text]
         strip = Strip(segments).adjust_cell_length(width)
         under = self.rich_style
-        if index == self.cursor and y >= _HEAD:
+        if here:
             under += Style.from_color(None, self._cursor_colour()) + Style(bold=True)
         return strip.apply_style(under)
 

@@ -45,8 +45,8 @@ class RunTable(LineView, can_focus=True, inherit_bindings=False):
     DEFAULT_CSS = """
     RunTable { height: 1fr; width: 1fr; scrollbar-size: 1 1; }
     RunTable, RunTable:focus { border: none; padding: 0; background: $background; }
-    RunTable > .runtable--cursor { background: $foreground 12%; }
-    RunTable:focus > .runtable--cursor { background: $foreground 20%; }
+    RunTable > .runtable--cursor { background: $lyrx-line-blurred; }
+    RunTable:focus > .runtable--cursor { background: $lyrx-line; }
     """
 
     class Moved(Message):
@@ -82,7 +82,7 @@ class RunTable(LineView, can_focus=True, inherit_bindings=False):
         self._row = 0
         self._drawn: dict[int, tuple[Any, Strip]] = {}
         """By line: what it shows, and the strip that shows it."""
-        self._styles: tuple[str, dict[str, Style]] | None = None
+        self._styles: tuple[str, tuple[dict[str, Style], dict[str, Style]]] | None = None
         """The theme's name, and what its words of style look like."""
 
     # What is shown
@@ -244,7 +244,7 @@ class RunTable(LineView, can_focus=True, inherit_bindings=False):
         known = self._drawn.get(y)
         if known is not None and known[0] == look:
             return known[1]
-        base = self.rich_style
+        base, here = self.rich_style, False
         at = y - HEAD + round(self.scroll_y)
         if y < HEAD:
             text = Text(" " * GUTTER).append_text(head(self.shown, self._sort, self._reverse))
@@ -258,16 +258,17 @@ class RunTable(LineView, can_focus=True, inherit_bindings=False):
             text.append(f"{CURSOR} " if here else "  ", "accent bold")
             text.append((MARKED if row.name in self.marks else " ").ljust(GUTTER - 2), "accent bold")
             text.append_text(line(row, self.shown, now))
-        strip = Strip(self._segments(text)).adjust_cell_length(width, Style.null()).apply_style(base)
+        strip = Strip(self._segments(text, chosen=here)).adjust_cell_length(width, Style.null()).apply_style(base)
         self._drawn[y] = (look, strip)
         return strip
 
-    def _segments(self, text: Text) -> list[Segment]:
+    def _segments(self, text: Text, *, chosen: bool) -> list[Segment]:
         """A text whose spans follow each other, in the colours of the theme."""
         theme = self.app.current_theme
         if self._styles is None or self._styles[0] != theme.name:
-            self._styles = (theme.name, {"": Style.null()})
-        known, styles = colours_of(theme).tones, self._styles[1]
+            self._styles = (theme.name, ({"": Style.null()}, {"": Style.null()}))
+        colours, styles = colours_of(theme), self._styles[1][chosen]
+        known = colours.chosen if chosen else colours.tones
         segments, end = [], 0
         for span_ in text.spans:
             words = str(span_.style)
