@@ -137,6 +137,17 @@ def test_a_joint_row_names_its_layers(store):
     assert "together  fc2, fc3" in text
 
 
+def test_a_sentence_that_is_cut_says_so(store):
+    shot = picture(store)
+    whole = said(shot, 0, 2, 48).splitlines()
+    cut = said(shot, 0, 2, 48, len(whole) - 1).splitlines()
+    assert whole[:-2] == cut[:-1]
+    assert cut[-1] == f"{whole[-2]} …"
+    assert "…" not in "\n".join(whole)
+    narrow = said(shot, 0, 2, len(whole[-2]), len(whole) - 1)
+    assert all(len(line) <= len(whole[-2]) for line in narrow.splitlines())
+
+
 @pytest.mark.parametrize("height", range(1, 24))
 @pytest.mark.parametrize("width", [30, 36, 50, 80])
 def test_the_most_important_lines_stay_where_there_are_few(store, width: int, height: int):

@@ -70,8 +70,10 @@ def test_the_axis_names_both_its_ends(height: int):
     assert ("50" in named) == (len(rows) >= 5)
 
 
-def test_where_there_is_room_points_are_marks():
-    plot = Plot("", (Series("one", "accent", [0.0, 1.0], [20.0, 80.0], dots=True),), left=(0, 100),
+@pytest.mark.parametrize("band", [False, True], ids=["no-band", "band"])
+def test_where_there_is_room_points_are_marks(band: bool):
+    ends = {"low": [15.0, 75.0], "high": [25.0, 85.0]} if band else {}
+    plot = Plot("", (Series("one", "accent", [0.0, 1.0], [20.0, 80.0], dots=True, **ends),), left=(0, 100),
                 x_ticks=[(0, "0"), (1, "1")], left_ticks=TICKS)  # fmt: skip
     assert _plotted(plot, 30, 12, DARK).plain.count("●") == 2
     assert "●" not in _plotted(plot, 30, 7, DARK).plain

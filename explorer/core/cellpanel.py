@@ -29,6 +29,8 @@ class Line:
 
     text: Text
     rank: int
+    goes_on: bool = False
+    """Whether the next line ends its sentence."""
 
 
 def cell_text(
@@ -70,6 +72,10 @@ def _put_together(lines: list[Line], width: int, height: int | None) -> Text:
     if height is not None and len(lines) > height:
         ranked = sorted(range(len(lines)), key=lambda index: (lines[index].rank, index))
         kept = sorted(ranked[: max(1, height)])
+        for index in kept:
+            if lines[index].goes_on and index + 1 not in kept:
+                lines[index].text.truncate(width - 2)
+                lines[index].text.append(" …", "muted")
         lines = [lines[index] for index in kept]
     for line in lines:
         line.text.no_wrap = True
@@ -104,7 +110,10 @@ def _field(label: str, *parts: str | tuple[str, str]) -> Text:
 def _wrapped(label: str, text: str, width: int, rank: int) -> list[Line]:
     """A field whose words take as many lines as they need; the later ones go first where lines are short."""
     words = textwrap.wrap(text, max(10, width - LABEL)) or [""]
-    return [Line(_field("" if number else label, (part, "muted")), rank + number) for number, part in enumerate(words)]
+    return [
+        Line(_field("" if number else label, (part, "muted")), rank + number, number + 1 < len(words))
+        for number, part in enumerate(words)
+    ]
 
 
 def _of_cell(picture: Picture, layer: int | None, column: int, width: int) -> list[Line]:

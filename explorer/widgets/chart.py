@@ -143,10 +143,10 @@ def _plotted(plot: Plot, width: int, height: int, known: dict[str, str]) -> Text
         figure.line(plot.level, orientation=0, pixel=frame, style="dotted")
 
     for series in plot.series:  # bands below all lines
-        for x, low, high in series.bands():
+        for x, bottom, top in series.bands():
             side = "right" if series.right else "left"
-            lower = figure.signal(x, low, marker=braille(series.band), yside=side).lines(True)
-            upper = figure.signal(x, high, marker=braille(series.band), yside=side).lines(True)
+            lower = figure.signal(x, bottom, marker=braille(series.band), yside=side).lines(True)
+            upper = figure.signal(x, top, marker=braille(series.band), yside=side).lines(True)
             figure.draw(upper.fill(lower))
     for series in reversed(plot.series):  # the first one ends up on top
         _draw_series(figure, series, braille, _rgb(series.colour, known), dot if low else None)
