@@ -9,6 +9,7 @@ from typing import Any
 
 from ..store import Progress, Run
 from .core.picture import CellSummary, Picture
+from .core.words import perplexity
 
 
 def picture_json(picture: Picture) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def picture_json(picture: Picture) -> dict[str, Any]:
             "error": baseline.error,
             "loss": number(baseline.loss),
             "n": baseline.n,
-            **({"perplexity": _perplexity(baseline.loss)} if picture.language else {}),
+            **({"perplexity": number(perplexity(baseline.loss))} if picture.language else {}),
         },
         "granularity": picture.probe.granularity,
         "layers": picture.layer_names,
@@ -76,10 +77,6 @@ def picture_json(picture: Picture) -> dict[str, Any]:
             for (layer, column), reason in picture.probe.unavailable.items()
         ],
     }
-
-
-def _perplexity(loss: float) -> float | None:
-    return number(math.exp(loss)) if loss < 700 else None
 
 
 def _progress(progress: Progress) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..store import inert
-from .core.words import perplexity_text
+from .core.words import next_token_text
 
 _NAMED = 6  # skipped modules named before it says how many more there are
 _LINES_EVERY = 5.0  # seconds between two lines about a probe
@@ -53,8 +53,7 @@ def _tested(event: Any) -> str:
     error = f"test error {_percent(event.metrics.test_error)}"
     if event.task != "language":
         return error
-    loss = event.metrics.test_loss
-    return f"next-token {error}, loss {loss:.3f} nats, perplexity {perplexity_text(loss)}"
+    return next_token_text(error, event.metrics.test_loss)
 
 
 def _first_picture(event: Any) -> str:

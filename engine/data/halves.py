@@ -24,6 +24,8 @@ class Halves:
     train: Lines
     test: Lines
     note: str
+    by_name: bool = False
+    """Whether the files' own names said which are which."""
 
 
 def of_files(root: Path, train: Sequence[Path], test: Sequence[Path]) -> Halves:
@@ -47,7 +49,7 @@ def of_names(root: Path, files: Sequence[Path]) -> Halves | None:
     halves = of_files(root, train, test)
     rest = [path for path in files if path not in train and path not in test]
     left = f"; left out: {_listed(root, rest)}" if rest else ""
-    return Halves(halves.train, halves.test, f"{halves.note}{left} (told apart by their names)")
+    return Halves(halves.train, halves.test, f"{halves.note}{left} (told apart by their names)", by_name=True)
 
 
 def of_share(root: Path, files: Sequence[Path], share: float) -> Halves:

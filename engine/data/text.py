@@ -58,12 +58,12 @@ class TextSpec(DataSpec):
         return self._cut({}, self._halves())
 
     def load_again(self, run: Run) -> DataSet:
-        found = self._cut(run.files, self._halves())
-        wanted = run.info.data_facts.get("fingerprint")
-        if found.fingerprint != wanted and self._by_name():
-            # Runs made before files were told apart by their names: all of them joined, and a share of the lines.
+        chosen, wanted = self._halves(), run.info.data_facts.get("fingerprint")
+        found = self._cut(run.files, chosen)
+        if found.fingerprint != wanted and chosen.by_name:
+            # Runs made before files were told apart by their names.
             with contextlib.suppress(DataError, DataNotFoundError):
-                before = self._cut(run.files, self._joined())
+                before = self._cut(run.files, self._halves(by_name=False))
                 found = before if before.fingerprint == wanted else found
         return found
 
@@ -84,7 +84,8 @@ class TextSpec(DataSpec):
                 )
         return TokenSet.cut(halves[0], halves[1], self.length, len(tokenizer), text, model, chosen.note)
 
-    def _halves(self) -> Halves:
+    def _halves(self, *, by_name: bool = True) -> Halves:
+        """The lines of both; with `by_name` names of files count where nobody has said which files are which."""
         root = Path(self.root)
         if root.is_file():
             return of_share(root, [root], self.test_share)
@@ -95,20 +96,12 @@ class TextSpec(DataSpec):
             raise DataNotFoundError(
                 f"data '{self.name}': there is no file or folder {inert(self.root)} (data.root). {self._expected()}"
             )
-        return self._by_name() or self._joined()
-
-    def _by_name(self) -> Halves | None:
-        """What names of files say, where nobody has said which files are which, and the usual folders are not there."""
-        root, fields = Path(self.root), TextSpec.model_fields
+        fields = TextSpec.model_fields
         usual = self.train == fields["train"].default and self.test == fields["test"].default
-        usual = usual and self.name == "text" and root.is_dir()
-        if not usual or (self._files(self.train) and self._files(self.test)):
-            return None
-        return of_names(root, self._files(["**/*"]))
-
-    def _joined(self) -> Halves:
-        root, train, test = Path(self.root), self._files(self.train), self._files(self.test)
-        rest = train or (self._files(["**/*"]) if not test and self.name == "text" else [])
+        everything = self._files(["**/*"]) if self.name == "text" else []
+        if by_name and usual and (named := of_names(root, everything)):
+            return named
+        rest = train or everything
         if test or not rest or self.name != "text":
             wanted = self.test if train else self.train
             raise DataNotFoundError(

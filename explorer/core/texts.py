@@ -6,7 +6,7 @@ from rich.cells import cell_len
 
 from ...store import Fallback, inert
 from .picture import Picture
-from .words import perplexity_text
+from .words import next_token_text
 
 NAMED = 12
 """Layers named in a summary before it says how many more."""
@@ -30,7 +30,7 @@ def baseline_text(picture: Picture) -> str:
     interval = "" if baseline.exact else f" [{100 * baseline.low:.2f}, {100 * baseline.high:.2f}]"
     error = f"test error {100 * baseline.error:.2f} %{interval}"
     if picture.language:
-        error = f"next-token {error}, loss {baseline.loss:.3f} nats, perplexity {perplexity_text(baseline.loss)}"
+        error = next_token_text(error, baseline.loss)
     return f"trained network: {error}, n = {baseline.n:,}"
 
 

@@ -36,11 +36,22 @@ def network(room: int) -> str:
     return NETWORK if len(NETWORK) <= room else "network"
 
 
+def perplexity(loss: float) -> float:
+    """Of a mean cross entropy of `loss` nats; infinite where no float holds it."""
+    return math.inf if loss >= 700 else math.exp(loss)
+
+
 def perplexity_text(loss: float) -> str:
     """The perplexity of a mean cross entropy of `loss` nats."""
-    if loss != loss:
+    value = perplexity(loss)
+    if value != value:
         return "not a number"
-    return f"{math.exp(loss):.1f}" if loss < 700 else "out of all bounds"
+    return f"{value:.1f}" if value < math.inf else "out of all bounds"
+
+
+def next_token_text(error: str, loss: float) -> str:
+    """What a language model does: its error, told as `error`, with its loss and perplexity."""
+    return f"next-token {error}, loss {loss:.3f} nats, perplexity {perplexity_text(loss)}"
 
 
 def deed(column: Column) -> str:
