@@ -26,14 +26,12 @@ class BatchSize:
     def __init__(self, size: int):
         self.now = size
 
-    def halve(self) -> bool:
-        """Make do with half; False when there is nothing left to halve."""
+    def halve(self, tried: int) -> bool:
+        """Make do with half of the `tried` examples; False when there is nothing left to halve."""
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        if self.now == 1:
-            return False
-        self.now //= 2
-        return True
+        self.now = max(1, min(self.now, tried) // 2)
+        return tried > 1
 
 
 def choose_batch_size(forwards: Forwards, rows: Sequence[Row], device: torch.device, budget: int | None) -> int:

@@ -232,6 +232,15 @@ class Sweep:
 
     def _unit(self, packs: Sequence[Pack], start: int, stop: int, add: Add, after_cell: AfterCell) -> None:
         """`packs` on the examples `start` to `stop`, in smaller batches where memory does not suffice."""
+        while start < stop:
+            # Each time anew: a span planned before memory ran short may be larger, and it may run short again.
+            last = min(start + self.batch_size.now, stop)
+            if short := self._that_fits(packs, start, last, add, after_cell):
+                self._unit(short, start, last, add, after_cell)
+            start = last
+
+    def _that_fits(self, packs: Sequence[Pack], start: int, stop: int, add: Add, after_cell: AfterCell) -> list[Pack]:
+        """One batch; what memory did not suffice for is returned, once there is a way to make do with less."""
         done: set[int] = set()
 
         def added(work: Work, row: np.ndarray) -> None:
@@ -243,17 +252,13 @@ class Sweep:
         except Exception as error:
             if not out_of_memory(error):
                 raise
-            self._make_do(error)
+            if not self.batch_size.halve(stop - start):
+                if not self.forwards.replays:
+                    raise
+                self.forwards.give_up(NO_ROOM)
             rest = [[work for work in pack if id(work) not in done] for pack in packs]
-            rest = [pack for pack in rest if pack]
-            for first in range(start, stop, self.batch_size.now):
-                self._unit(rest, first, min(first + self.batch_size.now, stop), add, after_cell)
-
-    def _make_do(self, error: Exception) -> None:
-        if not self.batch_size.halve():
-            if not self.forwards.replays:
-                raise error
-            self.forwards.give_up(NO_ROOM)
+            return [pack for pack in rest if pack]
+        return []
 
     def _batch(self, packs: Sequence[Pack], start: int, stop: int, add: Add, after_cell: AfterCell) -> None:
         began = time.perf_counter()

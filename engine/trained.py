@@ -75,7 +75,7 @@ def _outcomes(
                     "`correct` gives one for each."
                 )
         except Exception as error:
-            if not (out_of_memory(error) and size.halve()):
+            if not (out_of_memory(error) and size.halve(end - start)):
                 raise
             continue
         yield outcome

@@ -136,7 +136,6 @@ def run(pixels: Any, **options: Any) -> Any:
     return probe(model, (inputs, targets), {0: start}, correct=mostly_right, granularity="module", **options)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("where", ["record", "run", "full"])
 def test_memory_that_does_not_suffice_for_a_batch(pixels, monkeypatch, where: str):
     expected = run(pixels, batch_size=16)
@@ -162,6 +161,39 @@ def test_memory_that_does_not_suffice_for_a_batch(pixels, monkeypatch, where: st
     np.testing.assert_array_equal(result.agreement, expected.agreement)
     assert result.fallbacks == ()
     assert fingerprint(pixels[0]) == before
+
+
+def test_every_example_counts_once_however_often_memory_does_not_suffice(pixels, monkeypatch):
+    """A second shortage is met within the smaller batches that the first one led to: 16, then 8, then 4."""
+    model, start, inputs, _ = pixels
+    numbers, counted = torch.arange(len(inputs)), []
+
+    def logged(output: Tensor, targets: Tensor) -> Tensor:
+        counted.append(targets.tolist())
+        return targets % 3 == 0
+
+    original, refused = Replayer.run, []
+
+    def short(self: Replayer, arguments: Any, *args: Any) -> Any:
+        examples = len(arguments.arguments.tensors()[0])
+        if examples > 4:
+            refused.append(examples)
+            raise torch.OutOfMemoryError("pretended")
+        return original(self, arguments, *args)
+
+    monkeypatch.setattr("lyrx.engine.api.CHECKED", 4)
+    monkeypatch.setattr("lyrx.engine.sweep.CHECKED", 4)
+    monkeypatch.setattr(Replayer, "run", short)
+    result = probe(model, (inputs, numbers), {0: start}, correct=logged, layers=["down.0.0"], batch_size=16)
+    baseline, cell = counted[:2], counted[2:]
+    assert [len(batch) for batch in baseline] == [16, 14]  # a full forward, which memory suffices for
+    assert refused == [16, 8]  # what has not sufficed once is not tried again
+    assert [len(batch) for batch in cell] == [4, 4, 4, 4, 4, 4, 4, 2]
+    assert [number for batch in cell for number in batch] == [number for batch in baseline for number in batch]
+    assert sorted(number for batch in cell for number in batch) == list(range(30))
+    assert result.error[0, 0] == 20 / 30
+    assert result.n[0, 0] == 30
+    assert result.fallbacks == ()
 
 
 @pytest.mark.slow
