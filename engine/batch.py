@@ -14,9 +14,9 @@ from .distances import commit_distances
 from .errors import RunFailedError
 from .events import (
     BaselineProgress,
-    DataStreamed,
     LayerFellBack,
     LookProgress,
+    Noted,
     Observer,
     PictureSharpened,
     ProbeOpened,
@@ -167,7 +167,7 @@ class _Job:
             )
         )
         if self._prepared.data.note:
-            self._observer(DataStreamed(run.name, self._prepared.data.note))
+            self._observer(Noted(run.name, self._prepared.data.note))
         if created and (start := info.origins.get("start")):
             told = start["file"], tuple(start["absent"]), tuple(start["notes"])
             self._observer(WeightsRead(run.name, "start", *told, math.nan))
@@ -245,7 +245,7 @@ def carry_out_plan(
 
     with Session(run, probe, prepared.spec, prepared.data, fell_back, sharing, baseline) as session:
         if session.note:
-            observer(DataStreamed(run.name, session.note))
+            observer(Noted(run.name, session.note))
 
         def progress(seen: int, share: float) -> None:
             took = time.perf_counter() - start

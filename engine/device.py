@@ -36,6 +36,36 @@ def device_state(device: torch.device) -> DeviceState:
     return DeviceState(f"cpu, {torch.get_num_threads()} threads", memory.total - memory.available, memory.total)
 
 
+_NATIVE = {
+    "bf16": ("avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16", "sve_bf16"),
+    "fp16": ("avx512_fp16", "amx_fp16", "fp16_arith"),
+}
+"""Of torch.cpu.get_capabilities(): by type, the instructions of x86 and ARM of which one is enough."""
+
+
+def emulates(device: torch.device, precision: str) -> bool:
+    """Whether `device` has no instructions for "bf16" or "fp16", so that it is slower in them than in fp32.
+
+    On a processor with AVX2 only, a convolution and a linear layer took 7 times as long as in fp32.
+    """
+    if precision not in _NATIVE:
+        return False
+    if device.type == "cuda":
+        return precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False  # not known
+    has = torch.cpu.get_capabilities()
+    return not any(has.get(name) for name in _NATIVE[precision])
+
+
+def slow_arithmetic(device: torch.device, setting: str, precision: str) -> str:
+    """What to say of a `setting` that makes `device` slower rather than faster; '' where there is nothing to say."""
+    if not emulates(device, precision):
+        return ""
+    what = "this GPU" if device.type == "cuda" else "this processor"
+    return f"{setting} is {precision}, for which {what} has no instructions: it can be several times slower than fp32"
+
+
 def deterministic() -> None:
     """Make the same seed give the same bits on the same machine, on a GPU too, where an algorithm allows it."""
     torch.backends.cudnn.benchmark = False

@@ -128,8 +128,8 @@ class LayerFellBack:
 
 
 @dataclass(frozen=True)
-class DataStreamed:
-    """What to know of the data: which files are which half, how examples are kept, their batches."""
+class Noted:
+    """What to know of the data (which files are which half, how examples are kept, their batches) or the arithmetic."""
 
     run: str
     note: str
@@ -155,7 +155,7 @@ Event = (
     | LookProgress
     | PictureSharpened
     | LayerFellBack
-    | DataStreamed
+    | Noted
     | RunClosed
 )
 Observer = Callable[[Event], None]

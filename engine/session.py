@@ -30,7 +30,7 @@ from ..store.verdict import verdict
 from .building import build_model
 from .cells import Cells
 from .data.base import DataSet
-from .device import choose_device
+from .device import choose_device, slow_arithmetic
 from .errors import INSTEAD, RestoreError, RunConflictError
 from .examples import First, Ordered, held_out_examples, order_of, training_examples
 from .forwards import Forwards, Row
@@ -165,8 +165,9 @@ class Session:
 
     @property
     def note(self) -> str:
-        """What a user should know of how the examples are kept, and of their batches; '' when there is nothing."""
-        return "; ".join(filter(None, [self._batches.note, self.forwards.mixes]))
+        """What a user should know of how examples are kept, their batches, the arithmetic; '' when there is nothing."""
+        slow = slow_arithmetic(self.device, "probe.precision", self.settings.precision)
+        return "; ".join(filter(None, [self._batches.note, self.forwards.mixes, slow]))
 
     @property
     def examples(self) -> int:

@@ -20,9 +20,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..store import EpochMetrics, ResumeState, Run, TensorInfo
 from .building import seed_all, starting_model
 from .data.base import DataSet
-from .device import deterministic
+from .device import deterministic, slow_arithmetic
 from .errors import RunFailedError
-from .events import DataStreamed, EpochCommitted, Observer, TrainProgress
+from .events import EpochCommitted, Noted, Observer, TrainProgress
 from .examples import Examples, first_inputs, held_out_examples, training_examples
 from .optimisers import make_optimiser, restore, set_lr, state_of
 from .seeds import derive
@@ -48,8 +48,9 @@ class Trainer:
         self._tensors: dict[str, TensorInfo] = run.checkpoints.tensors
         self._train = training_examples(data, team.device)
         self._test = held_out_examples(data, team.device)
-        for note in filter(None, (self._train.note, self._test.note)):
-            observer(DataStreamed(run.name, note))
+        slow = slow_arithmetic(team.device, "train.precision", spec.train.precision)
+        for note in filter(None, (self._train.note, self._test.note, slow)):
+            observer(Noted(run.name, note))
         self._task = TASKS[data.task]
         # The network without what compiling or a distributed run wrap around it: its weights are the ones kept.
         self._plain = starting_model(spec, data).to(team.device)

@@ -134,7 +134,7 @@ class Lines:
                 return self._within(event) if self._due() else None
             case "LayerFellBack":
                 return self._fallbacks.text(event)
-            case "DataStreamed":
+            case "Noted":
                 return event.note
             case "RunClosed":
                 return f"complete, {event.seconds:.1f} s" if event.worked else "complete already, nothing to do"
@@ -223,7 +223,7 @@ class Bars:
             case "LayerFellBack":
                 if text := self._fallbacks.text(event):
                     self._say(event.run, escape(inert(text)))
-            case "DataStreamed":
+            case "Noted":
                 self._say(event.run, escape(inert(event.note)))
             case "RunClosed":
                 self._end()

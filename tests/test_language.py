@@ -186,11 +186,11 @@ def test_batch_says_which_text_is_which_and_a_run_from_before_is_still_itself(tm
     with monkeypatch.context() as patch:  # as it was once
         patch.setattr("lyrx.engine.data.text.of_names", lambda root, files: None)
         old, events = batch(tmp_path / "old.zarr", **sections(root, at=["zero"]))
-        said = [event.note for event in events if type(event).__name__ == "DataStreamed"]
+        said = [event.note for event in events if type(event).__name__ == "Noted"]
         assert said == ["test text: the last 10 % of the lines of more.train.txt, x.test.txt, x.train.txt"]
     new, events = batch(tmp_path / "new.zarr", **sections(root, at=["zero"]))
     kinds = [type(event).__name__ for event in events[:2]]
-    assert kinds == ["RunOpened", "DataStreamed"]
+    assert kinds == ["RunOpened", "Noted"]
     assert events[1].note.startswith("training text: more.train.txt, x.train.txt; test text: x.test.txt")
     assert old.info.data_facts["fingerprint"] != new.info.data_facts["fingerprint"]
     data = prepare_spec(old).data

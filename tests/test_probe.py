@@ -390,10 +390,10 @@ def test_a_run_with_damaged_attributes_can_be_made_anew(tmp_path: Path):
 
 def test_it_is_said_where_examples_know_of_each_other(tmp_path: Path):
     run, events = batch(tmp_path / "s.zarr", model={"name": "models_for_tests:mixing"}, probe={"at": ["zero"]})
-    notes = [event.note for event in events if type(event).__name__ == "DataStreamed"]
+    notes = [event.note for event in events if type(event).__name__ == "Noted"]
     assert len(notes) == 1
     assert "depends on the others in its batch" in notes[0]
     assert run.probe().notes() == {"batches": notes[0]}, "whoever looks at the numbers later is told too"
     other, events = batch(tmp_path / "t.zarr", probe={"at": ["zero"]})
     assert other.probe().notes() == {}
-    assert not [event for event in events if type(event).__name__ == "DataStreamed"]
+    assert not [event for event in events if type(event).__name__ == "Noted"]

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from lyrx.engine.events import (
     BaselineProgress,
-    DataStreamed,
     EpochCommitted,
     LayerFellBack,
     LookProgress,
+    Noted,
     PictureSharpened,
     ProbeOpened,
     RunOpened,
@@ -111,7 +111,7 @@ def test_the_bar_advances_with_the_cells_that_are_finished():
         assert task.fields["done"] == "cell 63/252"
         assert task.fields["note"] == "96 of 10,000 examples"
         bars(LayerFellBack("r", "[bold]x", "", "why"))
-        bars(DataStreamed("r", "[bold]images\x1b are decoded in every look"))
+        bars(Noted("r", "[bold]images\x1b are decoded in every look"))
     shown = out.getvalue()
     assert "r: first whole picture after 1.2 s: 252 cells, 64 examples" in shown
     assert "[bold]x is measured by full forwards: why" in shown
@@ -120,7 +120,7 @@ def test_the_bar_advances_with_the_cells_that_are_finished():
 
 def test_what_does_not_fit_into_memory_is_told(monkeypatch):
     note = "the 9 test images take 9.0 GiB, more than data.memory: they are decoded in every look, once for all cells"
-    assert lines([(0, DataStreamed("r", note))], monkeypatch) == [note]
+    assert lines([(0, Noted("r", note))], monkeypatch) == [note]
 
 
 def epoch(task: str, loss: float) -> EpochCommitted:

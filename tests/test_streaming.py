@@ -179,7 +179,7 @@ def test_a_run_on_streamed_images_is_the_run_on_images_in_memory(root: Path, tmp
     for epoch in (0, 1, 2):
         assert weights(other, epoch) == weights(one, epoch)
     assert cells(other) == cells(one)
-    notes = [event.note for event in events if type(event).__name__ == "DataStreamed"]
+    notes = [event.note for event in events if type(event).__name__ == "Noted"]
     assert ["training" in note for note in notes] == [True, False, False]
     assert "15 test images" in notes[-1]
     assert "once for all cells" in notes[-1]
