@@ -360,7 +360,11 @@ def test_what_stands_between_like_and_like_is_said():
     assert warnings((A, B), align((A, B))) == []
     facts = {"classes": 10, "test_examples": 500}
     other = replace(A, run=replace(A.run, data="CIFAR-10", data_facts=facts))
-    assert "A: MNIST (10,000 examples), B: CIFAR-10 (500 examples)" in warnings((A, other), align((A, other)))[0]
+    assert warnings((A, B, other), align((A, B, other))) == [
+        "measured on different data: A, B MNIST (10,000 examples); C CIFAR-10 (500 examples)"
+    ]
+    as_many = replace(A, run=replace(A.run, data="CIFAR-10"))
+    assert warnings((as_many, B), align((as_many, B))) == ["measured on different data: A CIFAR-10; B MNIST"]
     block = replace(A, probe=replace(A.probe, granularity="block", settings={"tolerance": 0.1}))
     said = warnings((A, block), align((A, block)))
     assert said == [
@@ -393,3 +397,18 @@ def test_curves_bear_letters_at_places_of_their_own():
 def test_layers_without_a_name_of_their_own_run_are_joint_if_one_is():
     joint = replace(A.probe, layers=(*A.probe.layers, Layer("fc1+fc2", ("x",), 3, ("fc1", "fc2"))))
     assert align((replace(A, probe=joint), B)).lines[-1].joint
+
+
+@pytest.mark.parametrize("width", [20, 31, 38, 40, 46, 49, 50, 59, 60, 69, 79, 80, 119])
+def test_no_run_is_left_out_of_what_is_said_above_the_curves(width: int):
+    runs = [Trained(name, 3, fakes.history(3)) for name in ("a", "a-run-with-a-long-name", "another-long-name")]
+    plot = curves_plot(runs, "error", width)
+    labels = [series.label for series in plot.series]
+    line = "  ".join([plot.title, *(f"{one.mark} {one.label}".rstrip() for one in plot.series)])
+    assert [series.letter for series in plot.series] == ["A", "B", "C"]
+    assert len(line) <= max(width, len("test error, %") + 15)
+    if width >= 80:
+        assert labels == [run.name for run in runs]
+    elif any(labels):
+        assert all(run.name.endswith(label.removeprefix("…")) for run, label in zip(runs, labels, strict=True))
+        assert min(map(len, labels[1:])) >= 5

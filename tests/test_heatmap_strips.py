@@ -258,3 +258,20 @@ def test_a_verdict_is_a_word_or_a_letter_by_the_room_there_is_and_not_by_its_mar
         found = [Place(state, 1.0).text("verdict", width) for state in (State.DONE, State.ESTIMATE)]
         assert found in (["C", "~C"], ["critical", "~critical"])
         assert len(found[1]) <= max(2, width)
+
+
+@pytest.mark.parametrize("digits", [False, True])
+@pytest.mark.parametrize("width", [50, 80, 120, 200])
+def test_a_head_stays_where_it_is_when_the_cursor_comes(width: int, digits: bool):
+    scene = made(3, 3, digits=digits)
+    grid = Grid.fit(scene, width, 24)
+    painter = Painter(scene, grid, width, "truecolor", tone_styles(tones(True), True))
+    found = {"".join(part.text for part in painter.heads(1, range(3), cursor)).rstrip() for cursor in (None, 0, 1, 2)}
+    assert len(found) == 1
+    assert found.pop().split() == ["0", "1", "2"]
+
+
+def test_a_name_gives_up_what_stands_behind_it_before_its_beginning():
+    row = Row("skip", "skip (only B)", (0,), short="skip")
+    assert [row.name_in(room) for room in (13, 12)] == ["skip (only B)", "skip"]
+    assert Row("fc1", "fc1", (0,)).name_in(2) == "fc1"

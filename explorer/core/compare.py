@@ -284,7 +284,7 @@ def _row(alignment: Alignment, row: Row, runs: tuple[int, ...]) -> Row:
     owners = [any(layer is not None for layer in layers) for layers in zip(*lines, strict=True)]
     found = [next((layers[number] for number in runs if layers[number] is not None), None) for layers in lines]
     layers = tuple(layer for layer in found if layer is not None)
-    return replace(row, name=inert(row.name) + only(owners), layers=layers)
+    return replace(row, name=inert(row.name) + only(owners), short=row.name, layers=layers)
 
 
 def _scene(

@@ -277,13 +277,15 @@ def warnings(pictures: Sequence[Picture], alignment: Alignment) -> list[str]:
     found = []
     if problem := alignment.problem():
         found.append(problem)
-    data = {(picture.run.data, _examples(picture)) for picture in pictures}
+    counts = {_examples(picture) for picture in pictures}
+    data: dict[str, list[str]] = {}
+    for letter, picture in zip(LETTERS, pictures, strict=False):
+        count = _examples(picture) if len(counts) > 1 else None
+        name = inert(picture.run.data) + (f" ({count:,} examples)" if count is not None else "")
+        data.setdefault(name, []).append(letter)
     if len(data) > 1:
-        names = ", ".join(
-            f"{letter}: {inert(p.run.data)}" + (f" ({_examples(p):,} examples)" if _examples(p) else "")
-            for letter, p in zip(LETTERS, pictures, strict=False)
-        )
-        found.append(f"measured on different data ({names})")
+        told = "; ".join(f"{', '.join(letters)} {name}" for name, letters in data.items())
+        found.append(f"measured on different data: {told}")
     grains = [picture.probe.granularity for picture in pictures]
     if len(set(grains)) > 1:
         found.append("different granularities: " + ", ".join(map(_lettered, LETTERS, grains)))

@@ -36,18 +36,20 @@ def curves_plot(runs: Sequence[Trained | None], what: str, width: int) -> Plot:
     """
     known = [(number, run) for number, run in enumerate(runs) if run is not None]
     epochs = max([1, *(run.epochs for _, run in known)])
-    room = max(6, (width - 12) // max(1, len(known)) - 4)
+    title = "test error, %" if what == "error" else "train loss"
+    room = _name_room([inert(run.name) for _, run in known], width - len(title))
     series = []
     for number, run in known:
         x = [epoch.epoch for epoch in run.history]
         y = [100 * epoch.test_error if what == "error" else epoch.train_loss for epoch in run.history]
         colour = COLOURS[number % len(COLOURS)]
         marked = _marked(x, y, epochs, (number + 1) / (len(runs) + 1))
-        series.append(Series(shorten(inert(run.name), room), colour, x, y, letter=LETTERS[number], marked=marked))
+        name = shorten(run.name, room) if room else ""
+        series.append(Series(name, colour, x, y, letter=LETTERS[number], marked=marked))
     top = rounded_up(max((value for one in series for value in one.finite()[1]), default=1.0))
     top = min(100.0, top) if what == "error" else top
     return Plot(
-        title="test error, %" if what == "error" else "train loss",
+        title=title,
         series=tuple(series),
         x=(0, epochs),
         left=(0, top),
@@ -55,6 +57,15 @@ def curves_plot(runs: Sequence[Trained | None], what: str, width: int) -> Plot:
         left_ticks=[(0, "0"), (top / 2, f"{top / 2:g}"), (top, f"{top:g}")],
         empty="no epoch finished yet",
     )
+
+
+def _name_room(names: Sequence[str], width: int) -> int:
+    """For how much of each name a chart's first line has room beside its letter; 0 where the letters must do."""
+    around = 6  # of a letter between two dashes, and the blanks
+    if sum(cell_len(name) + around for name in names) <= width:
+        return max([1, *map(cell_len, names)])
+    room = width // max(1, len(names)) - around
+    return room if room >= 5 else 0
 
 
 def trained_text(runs: Sequence[Trained | None], width: int) -> Text:

@@ -42,38 +42,50 @@ def probe_rows(run: Run, *, make: bool = True) -> list[ProbeRow]:
     return [*rows, *(ProbeRow(name) for name in GRANULARITIES if make and name not in known)]
 
 
-def probe_line(row: ProbeRow, width: int, here: str) -> Text:
-    """One line about it; `here` is the id of the probe that is shown."""
-    line = Text(no_wrap=True)
-    if not row.id:
-        line.append(f"  {row.granularity:<9}", "info bold")
-        whole, short = "not planned yet; Enter makes it", "Enter makes it"
-        line.append(whole if line.cell_len + len(whole) <= width else short, "muted")
-        line.truncate(width, overflow="ellipsis")
-        return line
+def chooser_lines(rows: Sequence[ProbeRow], width: int, here: str) -> list[Text]:
+    """A line about each, with what is alike below each other; `here` is the id of the probe that is shown."""
+    told = [_told(row) if row.id else [] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(*filter(None, told), strict=True)]
+    return [
+        _probe_line(row, parts, widths, width, here) if row.id else _unplanned(row, width)
+        for row, parts in zip(rows, told, strict=True)
+    ]
+
+
+def _told(row: ProbeRow) -> list[str]:
     progress = row.progress
-    line.append("● " if row.id == here else "  ", "accent")
-    line.append(f"{inert(row.granularity):<9}", "text bold")
     joint = f" + {row.companions} joint" if row.companions else ""
-    parts = [
+    return [
         f"{progress.committed:,}/{progress.total:,} cells" + (f", {progress.exact:,} exact" if progress.exact else ""),
         f"{row.layers}{joint} rows",
         time.strftime("%Y-%m-%d %H:%M", time.localtime(row.created)) if row.created else "",
         inert(row.id),
         inert(" ".join(row.columns)),
     ]
-    for part in filter(None, parts):
-        if line.cell_len + cell_len(part) > width and part is not parts[-1]:
-            break
-        room = width - line.cell_len
-        if room > 3:
-            line.append(part if cell_len(part) <= room else shorten(part[::-1], room)[::-1], "muted")
-            line.append("   ")
-    line.rstrip()
+
+
+def _unplanned(row: ProbeRow, width: int) -> Text:
+    line = Text(f"  {row.granularity:<9}", "info bold", no_wrap=True)
+    whole, short = "not planned yet; Enter makes it", "Enter makes it"
+    line.append(whole if line.cell_len + len(whole) <= width else short, "muted")
     line.truncate(width, overflow="ellipsis")
     return line
 
 
-def chooser_lines(rows: Sequence[ProbeRow], width: int, here: str) -> list[Text]:
-    """A line for each."""
-    return [probe_line(row, width, here) for row in rows]
+def _probe_line(row: ProbeRow, parts: Sequence[str], widths: Sequence[int], width: int, here: str) -> Text:
+    line = Text(no_wrap=True)
+    line.append("● " if row.id == here else "  ", "accent")
+    line.append(f"{inert(row.granularity):<9}", "text bold")
+    last = len(parts) - 1
+    for number, (part, wide) in enumerate(zip(parts, widths, strict=True)):
+        room = width - line.cell_len
+        if wide > room and number != last:
+            break
+        if wide and room > 3:
+            # The first columns are those that say most: of these a cut leaves the beginning.
+            said = part if cell_len(part) <= room else shorten(part[::-1], room)[::-1]
+            line.append(said + " " * (wide - cell_len(part) if number != last else 0), "muted")
+            line.append("   ")
+    line.rstrip()
+    line.truncate(width, overflow="ellipsis")
+    return line

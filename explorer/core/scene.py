@@ -6,7 +6,9 @@ layers down and columns across are scenes, made by different functions.
 
 from dataclasses import dataclass, field
 
-from ...store import Column
+from rich.cells import cell_len
+
+from ...store import Column, inert
 from .marks import Place, State
 from .picture import Metric
 from .ramp import Scale
@@ -33,11 +35,17 @@ class Row:
     joint: bool = False
     """Several layers reset together."""
     marked: bool = False
+    short: str = ""
+    """Its name where there is no room for `name`, if it has such a one."""
 
     @property
     def network(self) -> bool:
         """Whether it is the whole network's row."""
         return self.key == NETWORK_KEY
+
+    def name_in(self, room: int) -> str:
+        """What is written at its left where there are so many columns for it."""
+        return self.short if self.short and cell_len(inert(self.name)) > room else self.name
 
     @property
     def places(self) -> tuple[int | None, ...]:

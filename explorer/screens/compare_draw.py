@@ -141,8 +141,6 @@ class DrawRuns(ComparedRuns):
             lines = max(6, self.size.height // 4)
             whole = summary_text(summary(*self.two, self.view.metric), self.pair, width, lines=lines)
             about = Text(LEVELS)
-        elif self._heard:
-            whole = Text(self._difference_problem(), "muted")
         self.put("#compare-whole", whole)
         self.put("#compare-about", about)
 
@@ -188,6 +186,8 @@ class DrawRuns(ComparedRuns):
         problems = [f"{LETTERS[n]}: {side.problem}" for n, side in enumerate(self.sides) if side.problem]
         alignment = self.alignment()
         known = warnings(self.shown, alignment) if len(self.shown) > 1 else []
+        if self.mode != "curves":  # why there is nothing to compare is said where the heatmaps would be
+            known = [said for said in known if said != alignment.problem()]
         if alignment.left_out and alignment.columns:
             known[-1] += " (a shows them)"
         newer = newer_probes(self.pictures, [side.probes for side in self.sides])

@@ -70,8 +70,8 @@ class Chart(Widget):
         head.append(plot.title, "bold")
         for series in plot.series:
             head.append("  " if head.plain else "")
-            head.append(f"{series.mark} ", _style(series.colour))
-            head.append(series.label, "muted")
+            head.append(series.mark, _style(series.colour))
+            head.append(f" {series.label}" if series.label else "", "muted")
         head.truncate(width, overflow="ellipsis")
         if not plot.drawable:
             said = Text("\n").join(Text(line, "muted") for line in _wrapped(plot.empty, width))

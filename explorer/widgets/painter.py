@@ -72,27 +72,34 @@ class Painter:
         yield Segment(written, self.tones["muted"])
 
     def _labels(self, columns: Sequence[int], cursor: int | None) -> Iterator[Segment]:
-        grid, told = self.grid, self.scene.columns
+        grid = self.grid
         left = grid.names - grid.x(columns[0])
         length = 0
         # Where the cursor's column has no room for its head, its neighbours give way.
         kept = range(0)
         if cursor is not None and cursor in columns:
-            label = head(told[cursor], grid.cell_width)
-            start = max(grid.names, grid.x(cursor) + left + (grid.cell_width - len(label)) // 2)
+            label, start = self._label(cursor)
+            start = max(grid.names, start + left)
             kept = range(start, start + len(label))
         for column in columns:
-            label = head(told[column], grid.cell_width)
-            if told[column].kind == REINITIALISE and self.scene.digits and grid.cell_width > len(label) + 1:
-                label = label.rjust(3)
+            label, start = self._label(column)
             here = column == cursor
-            start = kept.start if here else grid.x(column) + left + (grid.cell_width - len(label)) // 2
+            start = kept.start if here else start + left
             # Heads that would touch another are left out.
             touches = not here and start < kept.stop + 1 and start + len(label) + 1 > kept.start and len(kept) > 0
             if not touches and (start > length or length == 0) and start + len(label) <= self.width:
                 yield Segment(" " * (start - length), _BLANK)
                 yield Segment(label, self.tones["accent"] + _BOLD if here else self.tones["muted"])
                 length = start + len(label)
+
+    def _label(self, column: int) -> tuple[str, int]:
+        """A column's head, and where among the cells it begins."""
+        grid, told = self.grid, self.scene.columns[column]
+        label, figures = head(told, grid.cell_width), 0
+        if told.kind == REINITIALISE and self.scene.digits and grid.cell_width > len(label) + 1:
+            figures = 3  # its last figure stands where that of the longest number does
+        room = max(figures, len(label))
+        return label, grid.x(column) + (grid.cell_width - room) // 2 + room - len(label)
 
     def row(self, line: int, part: int, columns: Sequence[int], cursor: tuple[int, int] | None) -> Iterator[Segment]:
         """Line `part` of a line of cells; `cursor` is (row, column) where it stands in this line."""
@@ -112,7 +119,7 @@ class Painter:
 
     def _name(self, row: Row, shown: bool, here: bool) -> Segment:
         room = self.grid.names - 3 - row.depth
-        name = network(room) if row.network else shorten(row.name, room)
+        name = network(room) if row.network else shorten(row.name_in(room), room)
         text = " " * row.depth + name if shown else ""
         sign = MARKED if row.marked else FOLDED if row.folded else " "
         mark = (HERE if here else " ") + sign if shown else "  "
