@@ -208,7 +208,7 @@ class Derived(Three):
     ("build", "reason"),
     [
         (Mapped, "without plain memory"),
-        (Derived, "replay failed (RuntimeError: The differentiated Tensor"),
+        (Derived, "differentiated Tensor"),  # "The ..." or "One of the ...s", by version of torch
     ],
 )
 def test_right_all_the_same(build: Callable[[], nn.Module], reason: str):
