@@ -44,6 +44,8 @@ class RunFeed:
         self._stamp: tuple[Hashable, ...] | None = None
         self._last: Update | None = None
         self._asked: list[str | None] = []
+        self.read: tuple[int, int] | None = None
+        """How many of how many cells the look that goes on has read, as far as it is known."""
 
     def poll(self, *, force: bool = False) -> Update | None:
         """What is committed now, or None if that is what the last call said.
@@ -88,8 +90,8 @@ class RunFeed:
         self._stamp = (*stamp[:5], self._probe_stamp(), stamp[6])
         pictures = {}
         for probe in (self._probe, *self._companions):
-            pictures[probe.path] = take_picture(run, probe, self._pictures.get(probe.path))
-        self._pictures = pictures
+            pictures[probe.path] = take_picture(run, probe, self._pictures.get(probe.path), self._on_read)
+        self._pictures, self.read = pictures, None
         own, *beside = pictures.values()
         picture = with_companions(own, beside)
         update = Update(picture, tuple(probe.info.id for probe in probes))
@@ -97,6 +99,9 @@ class RunFeed:
             return None  # a stamp changes for some moments after what it stamps
         self._last = update
         return update
+
+    def _on_read(self, read: int, of: int) -> None:
+        self.read = read, of
 
     def _probe_stamp(self) -> Hashable:
         """Of what is committed to the probe, and of its description (which holds the tolerance)."""

@@ -4,7 +4,7 @@ A probe is named by what determines its numbers: its granularity and the first d
 settings, other data or another definition of a number make another probe beside it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,9 +156,9 @@ class Probe:
         """What :meth:`write_note` keeps, by subject."""
         return self._notes.read()[0]
 
-    def results(self) -> Results:
-        """All that is committed and whole, and what is damaged."""
-        cells, damaged_cells = self._estimate.read_all()
+    def results(self, on_read: Callable[[int, int], None] = lambda read, of: None) -> Results:
+        """All that is committed and whole, and what is damaged; `on_read` is told how far it is with the cells."""
+        cells, damaged_cells = self._estimate.read_all(on_read)
         network, damaged_network = self._network.read_all()
         distances, damaged_distances = self._distance.read_all()
         placed = [(Cell(*index), row) for index, row in cells.items()]

@@ -11,7 +11,7 @@ Reading needs no zarr: a heatmap of thousands of cells opens in a blink, and the
 import math
 import os
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import ge
 from pathlib import Path
@@ -20,6 +20,8 @@ from typing import Any
 from .commits import Commits, Index
 from .errors import DamagedError, LyrxError
 from .files import flush, read_json, replace_files, sha256
+
+_TELL_EVERY = 500  # records, between two words on how far reading is
 
 
 class RowError(LyrxError, ValueError):
@@ -209,11 +211,19 @@ class Rows:
         """The file that holds the row at `index` for Zarr."""
         return self.path / "/".join(("c", *map(str, index), *("0" for _ in self.row)))
 
-    def read_all(self) -> tuple[dict[Index, Row], dict[Index, DamagedError]]:
-        """Every committed row, and those that cannot be trusted."""
+    def read_all(
+        self, on_read: Callable[[int, int], None] = lambda read, of: None
+    ) -> tuple[dict[Index, Row], dict[Index, DamagedError]]:
+        """Every committed row, and those that cannot be trusted.
+
+        `on_read` is told now and then how many of how many records have been read: there may be tens of thousands.
+        """
         rows: dict[Index, Row] = {}
         damaged: dict[Index, DamagedError] = {}
-        for index, name in sorted(self.commits.files()):
+        files = sorted(self.commits.files())
+        for place, (index, name) in enumerate(files):
+            if place % _TELL_EVERY == 0:
+                on_read(place, len(files))
             if len(index) != len(self.leading) or any(map(ge, index, self.leading)):
                 continue  # a record of nothing that this array has
             try:

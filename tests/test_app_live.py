@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from typing import Any
 
 import fakes
@@ -14,6 +15,7 @@ from lyrx.explorer.feed import RunFeed
 from lyrx.explorer.screens.measuring import Measuring
 from lyrx.explorer.tablefeed import TableFeed
 from lyrx.store import Cell, Store
+from lyrx.store.commits import Commits
 from rich.text import Text
 from textual.css.query import NoMatches
 from textual.geometry import Region
@@ -102,6 +104,7 @@ async def test_a_newer_probe_is_announced_and_shown_on_demand(own):
 def test_a_feed_says_nothing_while_nothing_changes(own):
     feed, table = RunFeed(own, "fcn-again"), TableFeed(own)
     assert feed.poll() is not None
+    assert feed.read is None, "no look goes on"
     assert table.poll() is not None
     assert feed.poll() is None
     assert table.poll() is None
@@ -110,6 +113,32 @@ def test_a_feed_says_nothing_while_nothing_changes(own):
     assert feed.poll() is not None
     assert feed.poll() is None
     assert table.poll() is not None
+
+
+async def test_how_far_a_long_first_look_is_is_said(own, monkeypatch):
+    """On a file system that hangs at the 13th cell."""
+    hung, read, original = threading.Event(), [], Commits.read_file
+
+    def slowly(self: Commits, name: str) -> Any:
+        if self.folder.parent.name == "estimate":
+            if len(read) == 12:
+                hung.wait(20)
+            read.append(name)
+        return original(self, name)
+
+    monkeypatch.setattr("lyrx.store.rows._TELL_EVERY", 4)
+    monkeypatch.setattr(Commits, "read_file", slowly)
+    cells = len(list((Store.open(own).run("fcn-3x256").probe("layer").path / "estimate" / "commits").iterdir()))
+    try:
+        async with app(own, "fcn-3x256").run_test(size=(80, 24)) as pilot:
+            await until(pilot, lambda: "%" in line(pilot, "#title"))
+            assert line(pilot, "#title") == f"fcn-3x256  reading …  {1200 // cells} % of {cells} cells"
+            hung.set()
+            await settle(pilot)
+            assert line(pilot, "#title").startswith("fcn-3x256  FCN 3 x 256 on MNIST · complete")
+            assert "%" not in line(pilot, "#title").split("·")[0]
+    finally:
+        hung.set()
 
 
 # Measuring

@@ -4,7 +4,7 @@ The text heatmap, the JSON and the app are three views of this one thing.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import is_
 from statistics import fmean, stdev
@@ -296,14 +296,20 @@ class Picture:
         return self.progress.total
 
 
-def take_picture(run: Run, probe: Probe | None = None, before: Picture | None = None) -> Picture:
+def take_picture(
+    run: Run,
+    probe: Probe | None = None,
+    before: Picture | None = None,
+    on_read: Callable[[int, int], None] = lambda read, of: None,
+) -> Picture:
     """Read what is committed of `probe` (default: the newest one of `run`).
 
     `before` is what the last call for this very `probe` returned: of a heatmap of thousands of cells few have changed.
+    `on_read` is told now and then how many of how many cells have been read.
     """
     probe = probe or run.probe()
     info = probe.info
-    results = probe.results()
+    results = probe.results(on_read)
     draws: dict[tuple[int | None, int], list[Cell]] = {}
     for cell in sorted(results.estimates, key=lambda cell: cell.draw):
         draws.setdefault((cell.layer, cell.column), []).append(cell)

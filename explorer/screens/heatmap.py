@@ -23,6 +23,7 @@ from .heatmap_beside import BesideActions
 from .heatmap_take import TakeActions
 from .looking import FOLDING
 
+_TELL_EVERY = 0.25  # seconds between two words on how far reading is
 _WARM_AFTER = 0.5
 """Seconds a heatmap is looked at before a worker is started, so that the first measurement does not wait for it."""
 
@@ -54,12 +55,21 @@ class HeatmapScreen(BesideActions, TakeActions):
 
     def on_mount(self) -> None:
         self._feed = RunFeed(self.lyrx.store_path, self.run_name, self.view.probe)
-        self.put("#title", Text(f"{inert(self.run_name)}  reading …"))
+        self._while_reading()
         self.query_one(Heatmap).focus()
         self._tail = Tail(self, self._poll, self._hear, self._lost, pace=self.pace, note=self.landed)
         self.read()
         if self.lyrx.warm_up:
             self.set_timer(_WARM_AFTER, self._warm_up)
+
+    def _while_reading(self) -> None:
+        """Say how far the first look is: tens of thousands of cells, or a slow file system, take seconds."""
+        if self.picture is not None:
+            return
+        read, of = (self._feed and self._feed.read) or (0, 0)
+        far = f"  {100 * read // of} % of {of:,} cells" if of else ""
+        self.put("#title", Text.assemble((inert(self.run_name), "accent bold"), (f"  reading …{far}", "muted")))
+        self.set_timer(_TELL_EVERY, self._while_reading)
 
     def _warm_up(self) -> None:
         if self._measurable() and self.key is not None:
