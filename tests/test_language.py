@@ -205,6 +205,21 @@ def test_batch_says_which_text_is_which_and_a_run_from_before_is_still_itself(tm
         batch(tmp_path / "new.zarr", **sections(root, at=["zero"]))
 
 
+def test_a_run_from_before_goes_on_though_the_files_own_halves_would_be_too_short(tmp_path: Path, monkeypatch):
+    root = folder_of(tmp_path / "text", {"x.train.txt": 0})
+    (root / "x.test.txt").write_text("a few words\n")
+    with monkeypatch.context() as patch:  # as it was once
+        patch.setattr("lyrx.engine.data.text.of_names", lambda root, files: None)
+        old, _ = batch(tmp_path / "old.zarr", **sections(root, at=["zero"]))
+    data = prepare_spec(old).data
+    assert data.load_again(old).fingerprint == old.info.data_facts["fingerprint"]
+    with pytest.raises(DataError, match="too few for one sequence"):
+        data.load()
+    (root / "x.train.txt").write_text(text(300, 7))  # neither
+    with pytest.raises(DataError, match="too few for one sequence"):
+        data.load_again(old)
+
+
 def broken(path: Path, content: bytes) -> str:
     path.write_bytes(content)
     return str(path)

@@ -59,13 +59,15 @@ class TextSpec(DataSpec):
 
     def load_again(self, run: Run) -> DataSet:
         chosen, wanted = self._halves(), run.info.data_facts.get("fingerprint")
-        found = self._cut(run.files, chosen)
-        if found.fingerprint != wanted and chosen.by_name:
-            # Runs made before files were told apart by their names.
+        if chosen.by_name:
+            # Runs made before files were told apart by their names; by them a half may be too short.
             with contextlib.suppress(DataError, DataNotFoundError):
-                before = self._cut(run.files, self._halves(by_name=False))
-                found = before if before.fingerprint == wanted else found
-        return found
+                if (found := self._cut(run.files, chosen)).fingerprint == wanted:
+                    return found
+            with contextlib.suppress(DataError, DataNotFoundError):
+                if (found := self._cut(run.files, self._halves(by_name=False))).fingerprint == wanted:
+                    return found
+        return self._cut(run.files, chosen)
 
     def _cut(self, files: Mapping[str, bytes], chosen: Halves) -> DataSet:
         train, test = chosen.train, chosen.test
