@@ -72,6 +72,11 @@ class Trouble:
 class Host(Protocol):
     """What a tail needs of its screen."""
 
+    @property
+    def stands(self) -> bool:
+        """False once it is being taken away: what a look still finds has nowhere to go."""
+        ...
+
     def run_worker(self, work: Coroutine[Any, Any, None], *, group: str) -> Any: ...
 
     def set_timer(self, delay: float, callback: Callable[[], Any]) -> Any:
@@ -137,7 +142,7 @@ class Tail(Generic[T]):
                 await self._sleep(max(0.0, self._told + 1 / UPDATES - self._clock()))
         finally:
             self._looking = False
-        if self._active():
+        if self._host.stands and self._active():
             self._timer = self._host.set_timer(self._wait, self.kick)
 
     async def _once(self) -> bool:
@@ -149,6 +154,8 @@ class Tail(Generic[T]):
         except (LyrxError, OSError) as error:
             return self._tell(Trouble(told(error), error))
         recovered, self.trouble = self.trouble is not None, None
+        if not self._host.stands:
+            return False
         if update is not None:
             self._told = self._clock()
         self._take(News(update, noted, recovered))
@@ -157,7 +164,7 @@ class Tail(Generic[T]):
     def _tell(self, trouble: Trouble) -> bool:
         """Say it, unless it is what was said last. Whether it is new."""
         before, self.trouble = self.trouble, trouble
-        if before is not None and before.message == trouble.message:
+        if not self._host.stands or (before is not None and before.message == trouble.message):
             return False
         self._trouble(trouble)
         return True

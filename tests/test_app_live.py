@@ -1,5 +1,6 @@
 """The terminal app, live: following a store that grows, and measuring through a worker."""
 
+import asyncio
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from lyrx.explorer.core.queue import Request
 from lyrx.explorer.feed import RunFeed
 from lyrx.explorer.screens.measuring import Measuring
 from lyrx.explorer.tablefeed import TableFeed
+from lyrx.explorer.widgets.queue import QueuePanel
 from lyrx.store import Cell, Store
 from lyrx.store.commits import Commits
 from rich.text import Text
@@ -365,6 +367,28 @@ async def test_leaving_ends_the_worker(own):
         pid = work.client.pid
         assert pid is not None
     assert not psutil.pid_exists(pid)
+
+
+async def test_an_answer_of_the_store_that_comes_while_the_app_ends_is_no_error(own, monkeypatch):
+    held, looking = threading.Event(), threading.Event()
+    leave = QueuePanel._message_loop_exit
+
+    def late(feed: RunFeed, *_: object, **__: object) -> None:
+        looking.set()
+        held.wait(10)
+
+    async def left(panel: QueuePanel) -> None:
+        await leave(panel)
+        held.set()  # the panel has gone, the screen has not
+        await asyncio.sleep(0.2)
+
+    async with app(own, "fcn-again").run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        monkeypatch.setattr(RunFeed, "poll", late)
+        monkeypatch.setattr(QueuePanel, "_message_loop_exit", left)
+        pilot.app.screen.read(force=True)
+        await until(pilot, looking.is_set)
+    assert held.is_set()
 
 
 async def test_the_trained_network_comes_first_and_can_be_cancelled(own):

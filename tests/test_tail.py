@@ -19,6 +19,7 @@ class FakeScreen:
         self.timers: list[tuple[float, Callable[[], object]]] = []
         self.heard: list[News[str] | Trouble] = []
         self.now = 0.0
+        self.stands = True
         self.slept: list[float] = []
 
     def run_worker(self, work, *, group: str):
@@ -172,6 +173,27 @@ async def test_what_is_noted_before_a_look_comes_with_it():
     await screen.rest()
     await screen.fire()
     assert screen.heard == [News("a", "x"), News(None, "y")]
+
+
+@pytest.mark.parametrize("answer", ["a", StoreNotFoundError("/gone")])
+async def test_what_comes_when_the_screen_is_being_taken_away_goes_nowhere(answer):
+    screen = FakeScreen()
+    held = threading.Event()
+
+    def late():
+        held.wait(10)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    tail = tail_of(screen, FakeFeed(late))
+    tail.kick()
+    await asyncio.sleep(0.01)
+    screen.stands = False
+    held.set()
+    await screen.rest()
+    assert screen.heard == []
+    assert screen.timers == []
 
 
 async def test_a_file_system_that_hangs_is_told_and_freezes_nothing():

@@ -56,6 +56,11 @@ class LyrxScreen(Screen[None]):
         seconds = self.lyrx.poll_seconds
         return Pace(seconds, max(seconds, Pace.slowest))
 
+    @property
+    def stands(self) -> bool:
+        """Whether all of it is there: what is on a screen goes before the screen does, one thing after the other."""
+        return any(child.is_parent_active for child in self.children)
+
     def compose(self) -> ComposeResult:
         yield from self.content()
         yield Notice("", id="incident")

@@ -89,10 +89,10 @@ class TakeComparison(DrawRuns, CopyActions):
             return "there is no cell among the curves: K goes back to the heatmaps"
         if self.mode == "difference" and (problem := self._difference_problem()):
             return problem
+        if problem := self._nothing():  # there is no scene then
+            return problem
         if not self.shown or self.leader.scene is None:
             return None
-        if problem := self._nothing():
-            return problem
         alignment, key = self.alignment(), self.leader.row_key
         column = alignment.column(self.leader.column_label)
         if key is None or column is None:

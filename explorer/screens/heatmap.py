@@ -64,7 +64,7 @@ class HeatmapScreen(BesideActions, TakeActions):
 
     def _while_reading(self) -> None:
         """Say how far the first look is: tens of thousands of cells, or a slow file system, take seconds."""
-        if self.picture is not None:
+        if self.picture is not None or not self.stands:
             return
         read, of = (self._feed and self._feed.read) or (0, 0)
         far = f"  {100 * read // of} % of {of:,} cells" if of else ""
