@@ -60,9 +60,30 @@ def _tf32(allowed: bool) -> Iterator[None]:
     """cuDNN's convolutions use TF32 unless told otherwise, which would not be fp32."""
     matmul: Any = torch.backends.cuda.matmul
     cudnn: Any = torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
+    try:
+        before = matmul.allow_tf32, cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    except RuntimeError:
+        # The caller has set it by the names that torch has used since 2.9; torch does not let the two be mixed.
+        with _fp32_precision("tf32" if allowed else "ieee"):
+            yield
+        return
     matmul.allow_tf32 = cudnn.allow_tf32 = allowed
     try:
         yield
     finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
+        matmul.allow_tf32, cudnn.allow_tf32 = before[:2]
+        torch.set_float32_matmul_precision(before[2])  # 'medium' is more than the flag can say
+
+
+@contextmanager
+def _fp32_precision(name: Literal["tf32", "ieee"]) -> Iterator[None]:
+    cudnn: Any = torch.backends.cudnn
+    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = name
+        yield
+    finally:
+        for backend, was in zip(backends, before, strict=True):
+            backend.fp32_precision = was

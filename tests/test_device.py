@@ -1,11 +1,13 @@
 """What a device can do, and what is said where it cannot."""
 
+import subprocess
+import sys
 from types import MappingProxyType
 
 import pytest
 import torch
 from lyrx.engine.device import emulates, slow_arithmetic
-from running import batch
+from running import batch, environment
 
 CPU = torch.device("cpu")
 
@@ -44,3 +46,56 @@ def test_batch_says_that_a_precision_is_slow_here(tmp_path, monkeypatch, native:
     said = [slow_arithmetic(CPU, setting, "bf16") for setting in ("train.precision", "probe.precision")]
     assert notes == ([] if native else said)
     assert native or "no instructions" in said[0]
+
+
+def _asked_for() -> list[object]:
+    """Everything that torch can be asked about TF32, an error included."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    questions = [
+        lambda: matmul.fp32_precision, lambda: cudnn.conv.fp32_precision, lambda: cudnn.rnn.fp32_precision,
+        lambda: matmul.allow_tf32, lambda: cudnn.allow_tf32, torch.get_float32_matmul_precision,
+    ]  # fmt: skip
+    found: list[object] = []
+    for question in questions:
+        try:
+            found.append(str(question()).replace("none", "ieee"))  # what is not said is not allowed
+        except RuntimeError:
+            found.append("refused")
+    return found
+
+
+OLD = """
+torch.backends.cuda.matmul.allow_tf32 = True
+"""
+MEDIUM = """
+torch.set_float32_matmul_precision("medium")
+"""
+NEW = """
+torch.backends.cuda.matmul.fp32_precision = "tf32"
+"""
+MIXED = """
+torch.backends.cudnn.conv.fp32_precision = "ieee"
+"""
+ALL = """
+torch.backends.fp32_precision = "tf32"
+"""
+
+
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="this torch has the old names alone")
+@pytest.mark.parametrize("setting", ["", OLD, MEDIUM, NEW, MIXED, ALL])
+@pytest.mark.parametrize("allowed", [False, True])
+def test_whatever_the_caller_has_set_is_as_it_was_afterwards(setting: str, allowed: bool):
+    # In a process of its own: torch does not let everything be set back.
+    code = f"""
+import torch
+from lyrx.engine.precision import _tf32
+from test_device import _asked_for
+{setting}
+before = _asked_for()
+with _tf32({allowed}):
+    inside = _asked_for()[:3]
+assert inside == ["{"tf32" if allowed else "ieee"}"] * 3, inside
+assert _asked_for() == before, (before, _asked_for())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), timeout=120)
+    assert done.returncode == 0, done.stderr
