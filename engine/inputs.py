@@ -29,11 +29,8 @@ class Inputs:
         self._length, self._build, self._device = lengths.pop(), build, device
         size = sum(tensor.nbytes for tensor in tensors)
         self._resident = device.type == "cpu" or size <= SHARE / 2 * free_memory(device)
-        if self._resident:
-            tensors = [tensor.to(device) for tensor in tensors]
-        elif device.type == "cuda":
-            tensors = [tensor.cpu().pin_memory() for tensor in tensors]
-        self._tensors = tensors
+        home = device if self._resident else torch.device("cpu")
+        self._tensors = [tensor.to(home) for tensor in tensors]
 
     def __len__(self) -> int:
         return self._length
@@ -59,6 +56,8 @@ class Inputs:
         return self._made([tensor[places.to(tensor.device)] for tensor in self._tensors])[0]
 
     def _made(self, tensors: list[Tensor]) -> tuple[Arguments, Any]:
+        if not self._resident and self._device.type == "cuda":  # from such memory a copy does not hold the host up
+            tensors = [tensor.pin_memory() for tensor in tensors]
         moved = [tensor.to(self._device, non_blocking=True) for tensor in tensors]
         (args, kwargs), targets = self._build(moved)
         return Arguments(args, kwargs), targets

@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Mapping
 import torch
 from torch import Tensor
 
-from .memory import SHARE, free_memory
+from .memory import budget_of
 from .replay.swap import Swap
 
 KEPT = 0.5
@@ -17,7 +17,7 @@ class Residents:
 
     def __init__(self, swap: Swap, device: torch.device, budget: int | None):
         self._swap = swap
-        self._left = int(KEPT * (budget if budget is not None else SHARE * free_memory(device)))
+        self._left = int(KEPT * budget_of(budget, device))
         self._kept: dict[Hashable, Mapping[str, Tensor]] = {}
 
     def get(self, key: Hashable, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:

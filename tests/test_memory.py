@@ -4,7 +4,14 @@ import pytest
 import torch
 from lyrx.engine.footprint import peak_bytes
 from lyrx.engine.forwards import Forwards, Row
-from lyrx.engine.memory import LARGEST, WORKING_SET, choose_batch_size
+from lyrx.engine.memory import (
+    LARGEST,
+    WORKING_SET,
+    budget_of,
+    choose_batch_size,
+    control_group_room,
+    free_memory,
+)
 from lyrx.engine.precision import Precision
 from lyrx.engine.replay.replayer import Arguments
 from nasty_networks import Keeps
@@ -42,6 +49,33 @@ def chosen(model: nn.Module, budget: int | None, *, replay: bool, shape: tuple[i
     with Forwards(model, Precision("fp32", CPU), replay=replay) as forwards:
         forwards.prepare(Arguments((torch.randn(8, *shape),)))
         return choose_batch_size(forwards, [Row("a", ("a.weight",))], CPU, budget)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_a_container_or_a_job_may_take_counts_as_the_whole_memory(tmp_path, version: int, monkeypatch):
+    top = tmp_path / ("memory" if version == 1 else "")
+    limit, taken, kept = {
+        1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        2: ("memory.max", "memory.current", "inactive_file"),
+    }[version]
+    for folder, most, used in ((top, "max" if version == 2 else str(2**63 - 4096), 9000), (top / "job", "7000", 5000)):
+        folder.mkdir(exist_ok=True)
+        (folder / limit).write_text(most + "\n")
+        (folder / taken).write_text(f"{used}\n")
+        (folder / "memory.stat").write_text(f"anon 4000\n{kept} 600\n")
+    (top / "job" / "step").mkdir()  # without files: as of a group that another container shows
+    own = tmp_path / "own"
+    own.write_text("4:memory:/job/step\n1:cpu:/\n" if version == 1 else "0::/job/step\n")
+    room = control_group_room(tmp_path, own)
+    assert min(room) == 7000 - 5000 + 600
+    assert control_group_room(tmp_path, tmp_path / "nothing") == []
+    monkeypatch.setattr("lyrx.engine.memory.control_group_room", lambda: room)
+    assert free_memory(CPU) == 2600
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert free_memory(CPU) == 1300
+    assert budget_of(None, CPU) == 650
+    assert budget_of(2**30, CPU) == 2**29
+    assert budget_of(2**30, torch.device("cuda")) == 2**30, "each process has a GPU of its own"
 
 
 def test_the_peak_by_hand():
