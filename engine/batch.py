@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..store import Cell, LyrxError, Probe, Run, Store, change_settings, inert
+from .baselines import take_from_another
 from .conflicts import refuse_together
+from .device import choose_device
 from .distances import commit_distances
 from .errors import RunFailedError
 from .events import (
@@ -197,6 +199,7 @@ def _probed(run: Run, prepared: Prepared, observer: Observer, team: Team | None)
 
     def open_probe() -> tuple[Probe, int]:
         probe = change_settings(run.create_probe(prepared.probe), prepared.probe.settings)
+        take_from_another(run, probe, choose_device(prepared.spec.run.device).type)
         committed, broken = commit_distances(run, probe)
         damaged.extend(broken)
         return probe, len(committed) if isinstance(committed, list) else int(committed)
@@ -268,7 +271,6 @@ def carry_out_plan(
                     look.share,
                 )
             )
-        session.verify()
     if team is not None:
         team.wait()  # until all have committed their cells, and found the network as it should be
     return damaged

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..store import DamagedError, Probe, ProbeInfo, Run, did_you_mean, inert
+from .baselines import take_along
 from .distances import commit_distances
 from .errors import LayerError
 from .prepare import Prepared, companion_info, probe_of
@@ -73,17 +74,10 @@ def _in_order(info: ProbeInfo, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _take_along(base: Probe, probe: Probe) -> None:
-    """The same trained network on the same examples with the same precision: what is known of it is not found anew."""
-    try:
-        known = base.read_baseline()
-        if known is None or probe.read_baseline() is not None:
-            return
-    except DamagedError:
-        return  # it is measured anew, as in every probe whose baseline is damaged
-    facts = {key: known.record[key] for key in ("device",) if key in known.record}
-    probe.write_baseline(known.order, known.prediction, known.wrong, known.loss_sum, **facts)
-    trained = probe.info.network_cells()[-1:]
-    for cell in trained:
+    """What is known of the trained network, its cell of the whole network included: the columns are the same."""
+    if not take_along(base, probe):
+        return
+    for cell in probe.info.network_cells()[-1:]:
         try:
             estimate = base.read(cell)
         except DamagedError:

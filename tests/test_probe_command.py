@@ -5,8 +5,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from lyrx.engine import session
 from lyrx.explorer.cli import app
 from lyrx.store import Run, Store
+from lyrx.store.notes import BATCHES
 from running import batch, lyrx, start, write_spec
 from test_cli import refused
 from typer.testing import CliRunner
@@ -76,6 +78,34 @@ def test_what_is_not_said_is_as_in_the_runs_spec(made: Path):
     assert [layer.name for layer in info.layers] == ["output"]
     assert [column.label for column in info.columns] == ["random", "0", "1", "3"]
     assert info.columns[0].draws == 2
+
+
+def test_another_probe_takes_the_trained_network_from_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = tmp_path / "s.zarr"
+    run, _ = batch(store, probe={"draws": 1, "layers": ["output"]})
+    known = run.probe().read_baseline()
+    measured = []
+    measure = session.measure_baseline
+
+    def measure_baseline(forwards, batches, *rest, **options):
+        measured.append(len(batches))
+        return measure(forwards, batches, *rest, **options)
+
+    monkeypatch.setattr(session, "measure_baseline", measure_baseline)
+    assert probe(store, "--granularity", "block", "--at", "zero").exit_code == 0
+    assert measured == [256], "a few examples, to see that it is the same network"
+    taken = opened(store).probe().read_baseline()
+    assert opened(store).probe().info.granularity == "block"
+    assert (taken.wrong, taken.loss_sum, taken.record["device"]) == (known.wrong, known.loss_sum, "cpu")
+    assert (taken.order == known.order).all()
+    assert (taken.prediction == known.prediction).all()
+    measured.clear()
+    assert probe(store, "--at", "zero", "--precision", "bf16").exit_code == 0
+    assert measured == [360], "other arithmetic has a baseline of its own"
+    measured.clear()
+    opened(store).probe().write_note(BATCHES, "outputs depend on the others in a batch")
+    assert probe(store, "--at", "zero,0", "--precision", "bf16").exit_code == 0
+    assert measured == [360], "of a network that mixes its examples, too"
 
 
 def test_another_tolerance_is_the_same_probe(made: Path):
