@@ -7,6 +7,7 @@ messages ever reaches standard output: whatever a library prints there is sent t
 """
 
 import contextlib
+import json
 import os
 import queue
 import sys
@@ -70,12 +71,12 @@ class Worker:
         self._waiting: queue.Queue[Asked | None] = queue.Queue()
         self._open: set[str] = set()  # ids that were asked for and not finished
         self._cancelled: set[str] = set()
-        self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
+        self._sessions: OrderedDict[tuple[str, str, str], Session] = OrderedDict()
         self._working: list[Session] = []  # of requests that have begun and not ended
         self._held: dict[str, tuple[int, contextlib.ExitStack]] = {}  # by run: for how many requests its lock is held
         self._turns = Turns()
         self._ended = False
-        self._planned: tuple[tuple[str, str], Prepared] | None = None  # loaded for a plan, and soon wanted again
+        self._planned: tuple[tuple[str, str, str], Prepared] | None = None  # loaded for a plan, and soon wanted again
 
     def run(self) -> None:
         """Until `quit` or the end of the requests."""
@@ -228,6 +229,9 @@ class Worker:
         key = self._key(run, probe)
         if key not in self._sessions:
             idle = [other for other, session in self._sessions.items() if session not in self._working]
+            for other in [other for other in idle if other[:2] == key[:2]]:  # this probe's, before its settings changed
+                self._sessions.pop(other).close()
+                idle.remove(other)
             while len(self._sessions) >= WARM and idle:
                 self._sessions.pop(idle.pop(0)).close()
             planned, self._planned = self._planned, None
@@ -237,9 +241,11 @@ class Worker:
         return self._sessions[key]
 
     @staticmethod
-    def _key(run: Run, probe: Probe) -> tuple[str, str]:
-        # The fingerprint is not enough: a run made anew by --fresh may have the same one.
-        return (str(run.path.resolve()), f"{probe.info.id} {run.info.created}")
+    def _key(run: Run, probe: Probe) -> tuple[str, str, str]:
+        # The fingerprint is not enough: a run made anew by --fresh may have the same one, and settings that change no
+        # number's meaning (the tolerance, how far cells go) may be others by now.
+        settings = json.dumps(dict(probe.info.settings), sort_keys=True, default=str)
+        return (str(run.path.resolve()), f"{probe.info.id} {run.info.created}", settings)
 
     def _forget(self, session: "Session | None") -> None:
         """A session that failed is not warm any more: the next request starts from the store."""

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lyrx.store import Cell, Run, Store
+from lyrx.engine.protocol import to_wire
+from lyrx.store import Cell, Run, Store, change_settings
 from running import batch, command, environment
 
 
@@ -88,6 +89,20 @@ def test_measures_what_is_missing_and_commits_it(run: Run, talk: Talk):
     heard = talk.until("finished")
     assert [event["cell"] for event in heard if event["type"] == "committed"] == [[0, 1, 0], [None, 1, 0]]
     assert heard[-1] == {"type": "finished", "id": "2", "done": 2, "cancelled": False}
+
+
+def test_settings_that_were_changed_in_between_hold_for_a_warm_worker_too(tmp_path: Path, talk: Talk):
+    run, _ = batch(tmp_path / "s.zarr")
+    probe = run.probe()
+    cells = [to_wire(cell) for cell, estimate in probe.results().estimates.items() if not estimate.exact]
+    assert cells
+    talk.probe(run, cells[:1], again=True)
+    assert types(talk.until("finished"))[0] == "accepted"
+    change_settings(probe, {**probe.info.settings, "exact": True})
+    talk.probe(run, cells, id="2")
+    heard = talk.until("finished")
+    assert heard[-1]["done"] == len(cells)
+    assert all(estimate.exact for estimate in run.probe().results().estimates.values())
 
 
 def test_answers_pings_and_refuses_what_it_cannot_do(run: Run, talk: Talk):
