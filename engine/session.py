@@ -191,7 +191,7 @@ class Session:
         ended are committed before their look is yielded, the others every `commit_every` seconds.
         `after_cell(work, examples seen)` may raise CancelledError: what was seen until then is committed first.  Cells
         whose checkpoint is damaged, or with which the network's own code fails, are left out; `on_error` hears of each.
-        Where it ends otherwise than it should, the network is verified: raises RestoreError.
+        However it ends, the network is verified then: raises RestoreError.
         `on_progress(examples seen, share of the work)` hears at least every second how far a look is.
         """
         rank, size = self._sharing.rank, self._sharing.size
@@ -205,10 +205,12 @@ class Session:
         sweep = Sweep(self.forwards, self._batches, self._baseline, rule, self.batch_size, self._judge, self._sharing)
 
         told: set[Cell] = set()
+        touched: dict[Cell, Work] = {}
         spoke = time.monotonic()
 
         def and_commit(work: Work, seen: int) -> None:
             nonlocal spoke
+            touched[work.key] = work
             writer.changed(work)
             if time.monotonic() - spoke > _TELL_EVERY:
                 spoke = time.monotonic()
@@ -218,7 +220,6 @@ class Session:
                 writer.write(durable=False)
             after_cell(work, seen)
 
-        to_the_end = False
         try:
             for group in sweep.run(works, self.examples, and_commit):
                 for work in group:
@@ -227,6 +228,7 @@ class Session:
                         self._residents.drop(work.key)
                     if work.failure is not None:
                         on_error(work.key, work.failure)
+                touched.clear()
                 ended = [(cell, 0.0) for cell in known if cell not in told]
                 ended += [(work.key, work.seconds) for work in works if work.ended and work.key not in told]
                 if ended or writer.due or not writer.written:
@@ -236,14 +238,15 @@ class Session:
             if not told:  # all of them are as they should be
                 ended = [(cell, 0.0) for cell in known] + [(work.key, work.seconds) for work in works]
                 yield self._look([], works, known, ended, rule)
-            to_the_end = not any(work.failure for work in works)
         finally:
+            for work in touched.values():  # a GPU's numbers are counted when their batch ends, also after a cancel
+                writer.changed(work)
             sweep.judge(writer.waiting)
             writer.write(durable=True)
             for work in works:
                 self._residents.drop(work.key)
-            if not to_the_end:
-                # A cancel, or code of the network's that failed, may have come anywhere in between.
+            # However it ended: a cancel, or code of the network's that failed, may have come anywhere in between.
+            if works:
                 self.verify()
 
     def commit_baseline(self) -> None:

@@ -61,12 +61,12 @@ class Work:
     full: int = 0
     """Examples that were not replayed."""
     reason: str = ""
-    """Why not, the last time."""
+    """Why not, the last time that they were not."""
     seconds: float = 0.0
     timed: int = 0
     """Examples that took `seconds`: those that are measured here and now."""
     finished: bool = False
-    """It needs no more examples for now: an exact run has two stages."""
+    """It needs no more examples for now: there are stages."""
     ended: bool = False
     """It needs no more at all."""
     failure: LyrxError | None = None
@@ -91,6 +91,8 @@ class Sweep:
         self.total = len(batches)
         self._judge = judge
         self._sharing = sharing or Alone()
+        self._at_once = baseline.wrong.device.type == "cpu"
+        """Whether numbers are handed over cell by cell: a GPU's host would have to wait for each."""
         self._told: set[tuple[str, str]] = set()  # fallbacks that the other processes know
         self._parts, self._estimator = baseline.parts, Estimator(baseline)
 
@@ -129,8 +131,9 @@ class Sweep:
         work.seconds += float(row[2])
 
     def _stages(self) -> Iterable[Rule]:
-        """An exact run first does what the default would have: undecided cells come before decimals of the others."""
-        return (replace(self.rule, exact=False), self.rule) if self.rule.exact else (self.rule,)
+        """Undecided cells come before decimals: then the decided go to their width, and in an exact run all on."""
+        usual = replace(self.rule, exact=False)
+        return list(dict.fromkeys([replace(usual, decided_half_width=1.0), usual, self.rule]))
 
     def _tick_off(self, works: Sequence[Work], rule: Rule, limit: int) -> None:
         for work in works:
@@ -271,17 +274,17 @@ class Sweep:
         try:
             for pack in packs:
                 for counted in self._counted(batch, pack, start, stop, targets):
-                    found = [
-                        (examples, examples if work.reason else 0.0, shared + counted.each) for work in counted.works
+                    row = (examples, examples if counted.full else 0.0, shared + counted.each)
+                    waiting += [
+                        (work, numbers, row) for work, numbers in zip(counted.works, counted.numbers, strict=True)
                     ]
-                    waiting += zip(counted.works, counted.numbers, found, strict=True)
-                    if counted.numbers.device.type == "cpu":
+                    if self._at_once:
                         _hand_over(waiting, add)
                     for work in counted.works:
                         after_cell(work, stop)
         finally:
             # One transfer for all of them: until here a GPU need not wait for the host.
-            _hand_over(waiting, add)
+            _hand_over(waiting, add, began)
 
     def _counted(self, batch: Batch, pack: Pack, start: int, stop: int, targets: Any) -> Iterator["_Counted"]:
         """The cells of a pack whose values can be had, together or one by one."""
@@ -298,18 +301,17 @@ class Sweep:
             len(loaded) > 1
             and (outcome := self._folded(batch, [variant for _, variant in loaded], targets, stop - start)) is not None
         ):
-            for work in works:
-                work.reason = ""
             yield _Counted(works, count(outcome, *trained), (time.perf_counter() - began) / len(works))
             return
         loading = (time.perf_counter() - began) / max(1, len(loaded))
         for work, variant in loaded:
-            began = time.perf_counter()
+            began, reason = time.perf_counter(), ""
             with self._costing_only(work):
-                output, work.reason = batch.output(variant)
+                output, reason = batch.output(variant)
+            work.reason = reason or work.reason
             if work.failure is None:  # who judges is the caller, whose errors are for the caller
                 numbers = count(self._judge(output, targets), *trained)
-                yield _Counted([work], numbers, loading + time.perf_counter() - began)
+                yield _Counted([work], numbers, loading + time.perf_counter() - began, full=bool(reason))
 
     @contextmanager
     def _costing_only(self, work: Work) -> Iterator[None]:
@@ -375,7 +377,9 @@ class _Counted:
     numbers: Tensor
     """float64[cell, 5], on the device; see :func:`count`."""
     each: float
-    """Seconds that a cell took."""
+    """Seconds that a cell took; on a GPU, seconds to ask for it."""
+    full: bool = False
+    """Whether they were not replayed."""
 
 
 def _places(edges: Sequence[int], unit: Unit) -> list[int]:
@@ -383,9 +387,17 @@ def _places(edges: Sequence[int], unit: Unit) -> list[int]:
     return [place for pack in unit.cells for place in range(edges[pack], edges[pack + 1])]
 
 
-def _hand_over(waiting: list[_Waiting], add: Add) -> None:
-    if waiting:
-        numbers = torch.stack([numbers for _, numbers, _ in waiting]).cpu().numpy()
-        for (work, _, rest), row in zip(waiting, numbers, strict=True):
-            add(work, np.array([*rest, *row]))
-        waiting.clear()
+def _hand_over(waiting: list[_Waiting], add: Add, began: float | None = None) -> None:
+    """Count what was computed.
+
+    `began`: when, for numbers that a GPU was only asked for. That they are there is known now, and the time it took is
+    theirs: each has the share of it that asking for it took of all asking.
+    """
+    if not waiting:
+        return
+    numbers = torch.stack([numbers for _, numbers, _ in waiting]).cpu().numpy()
+    asked = sum(seconds for _, _, (_, _, seconds) in waiting)
+    longer = 1.0 if began is None or not asked else (time.perf_counter() - began) / asked
+    for (work, _, (examples, full, seconds)), row in zip(waiting, numbers, strict=True):
+        add(work, np.array([examples, full, seconds * longer, *row]))
+    waiting.clear()

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from lyrx.engine.seeds import derive
 from lyrx.engine.session import Session
 from lyrx.engine.specfile import make_spec
 from lyrx.engine.state import named_tensors
-from lyrx.engine.sweep import Work
+from lyrx.engine.sweep import Sweep, Work
 from lyrx.engine.tallies import Outcome, Tally, count, judge
 from lyrx.store import Cell, DamagedError, NotCommittedError, Run, Store
 from running import batch, spec_values, weights
@@ -276,6 +277,50 @@ def test_a_network_that_was_not_put_back_is_noticed(tmp_path: Path):
         named_tensors(session.model)["fc1.bias"][0] += 1e-6
     with pytest.raises(RestoreError, match=r"fc1\.bias"):
         session.verify()
+
+
+def test_after_every_measurement_the_network_is_looked_at(tmp_path: Path):
+    run, _ = batch(tmp_path / "s.zarr")
+    with Session(run, run.probe()) as session, run.writing("test"):
+
+        def after(work: Work, examples: int) -> None:
+            with torch.no_grad():
+                named_tensors(session.model)["fc1.bias"][0] += 1e-6
+
+        with pytest.raises(RestoreError, match=r"fc1\.bias"):
+            list(session.measure([Cell(1, 1, 0)], again=True, after_cell=after))
+
+
+def test_numbers_that_a_gpu_was_only_asked_for_are_counted_when_the_batch_ends(tmp_path: Path, monkeypatch):
+    run, _ = batch(tmp_path / "s.zarr", probe={"batch_size": 100})
+    probe, cells = run.probe(), [Cell(0, 1, 0), Cell(1, 1, 0), Cell(2, 1, 0)]
+    wanted = [probe.read(cell) for cell in cells]
+
+    class Asking(Sweep):
+        """As on a GPU, whose host does not wait for each cell."""
+
+        def __init__(self, *given, **named):
+            super().__init__(*given, **named)
+            self._at_once = False
+
+    monkeypatch.setattr("lyrx.engine.session.Sweep", Asking)
+    with Session(run, probe) as session, run.writing("test"):
+        began = time.perf_counter()
+        list(session.measure(cells, again=True, after_cell=lambda work, seen: time.sleep(0.01)))
+        took = time.perf_counter() - began
+        assert [probe.read(cell) for cell in cells] == wanted
+        seconds = sum(record["seconds"] for cell, record in probe.results().records.items() if cell in cells)
+        # Also what the host waited for in the end is somebody's: here that is almost everything.
+        assert 0.5 * took < seconds <= took
+
+        def cancel(work: Work, seen: int) -> None:
+            raise CancelledError("enough")
+
+        for cell in cells:
+            probe.withdraw(cell)
+        with pytest.raises(CancelledError):
+            list(session.measure(cells, after_cell=cancel))
+    assert [estimate and estimate.n for estimate in map(probe.read, cells)] == [64, None, None]
 
 
 def test_a_cancel_takes_effect_within_a_batch_and_keeps_what_was_seen(tmp_path: Path):

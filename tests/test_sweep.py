@@ -16,6 +16,8 @@ from lyrx.engine.session import Session
 from lyrx.engine.specfile import make_spec
 from lyrx.engine.sweep import FIRST_LOOK, Work
 from lyrx.store import Cell, Estimate, Run, Store
+from lyrx.store.stopping import rule_of
+from lyrx.store.verdict import verdict
 from running import batch, command, environment, lyrx, spec_values, write_spec
 from torch import nn
 from torch.nn import functional
@@ -39,8 +41,11 @@ def test_the_first_look_shows_every_cell_and_the_rest_only_those_that_need_it(tm
     trained = len(info.layers) + 1  # cells that put back the final checkpoint need no look
     assert looks[0].cells == len(info.all_cells()) - trained
     assert looks[0].seen == FIRST_LOOK
-    assert [look.seen for look in looks] == sorted(look.seen for look in looks)
-    assert all(later.cells <= earlier.cells for earlier, later in itertools.pairwise(looks))
+    # Twice along the data: those that are undecided, and then those that are decided, to their width.
+    (back,) = [place for place, (one, next_) in enumerate(itertools.pairwise(looks), 1) if next_.seen < one.seen]
+    for part in (looks[:back], looks[back:]):
+        assert [look.seen for look in part] == sorted(look.seen for look in part)
+        assert all(later.cells <= earlier.cells for earlier, later in itertools.pairwise(part))
     assert looks[-1].finished == looks[-1].todo == len(info.all_cells())
     assert looks[-1].share == 1.0
     estimates = run.probe().results().estimates
@@ -88,6 +93,32 @@ def test_an_exact_run_goes_on_from_what_was_seen_and_ends_where_a_direct_one_doe
     for cell, estimate in run.probe().results().estimates.items():
         assert numbers(estimate) == numbers(straight[cell])
         assert estimate.loss == pytest.approx(straight[cell].loss, rel=1e-6)
+
+
+def test_cells_that_are_undecided_go_before_those_that_are_not(tmp_path: Path):
+    run, _ = batch(tmp_path / "s.zarr", train={"epochs": 3, "lr": 0.1}, probe={"draws": 3})
+    probe = run.probe()
+    rule, error = rule_of(probe.info.settings), probe.read_baseline().wrong / 360
+    cells = [cell for cell, record in probe.results().records.items() if record["evaluator"] != "baseline"]
+
+    def waits(work: Work) -> bool:
+        """After its last look: undecided, and not known well enough either."""
+        decided = verdict(work.low, work.high, error, rule.tolerance) != "undecided"
+        return not decided and work.tally.seen < 360 and (work.high - work.low) / 2 > rule.half_width
+
+    works: dict[Cell, Work] = {}
+    taken_back = 0
+
+    def after(work: Work, seen: int) -> None:
+        nonlocal taken_back
+        works[work.key] = work
+        if seen > FIRST_LOOK and not waits(work):
+            taken_back += 1
+            assert not any(waits(other) for other in works.values())
+
+    with Session(run, probe) as session, run.writing("test"):
+        list(session.measure(cells, again=True, after_cell=after, commit_every=1e9))
+    assert taken_back, "some cells were decided early and sharpened later"
 
 
 def test_a_cell_that_goes_on_remembers_what_was_not_replayed_before(tmp_path: Path):
