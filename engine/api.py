@@ -42,9 +42,10 @@ from .result import ProbeResult
 from .seeds import derive
 from .sources import StateSource
 from .state import describe, named_tensors, to_array
-from .sweep import CHECKED, Sweep
+from .sweep import CHECKED, Sweep, Work
 from .tallies import Judge, Outcome, judge, logits_of
 from .trained import measure_baseline
+from .trust import Fallback
 from .variants import Residents
 
 Hook = Callable[[Any, Any], Tensor]
@@ -152,7 +153,7 @@ def probe(
                 known = [work for work in works if work.tally.seen and work.failure is None]
                 estimates = {work.key: estimate_of(work, len(ordered)) for work in known}
                 failures = tuple(str(work.failure) for work in works if work.failure is not None)
-                fallbacks, notes = tuple(forwards.fallbacks.values()), (forwards.mixes,) if forwards.mixes else ()
+                fallbacks, notes = _fallbacks(forwards, works), (forwards.mixes,) if forwards.mixes else ()
                 known_of = baseline.error, baseline.loss, tolerance
                 return ProbeResult(info, estimates, *known_of, fallbacks, failures, notes)
 
@@ -165,6 +166,17 @@ def probe(
                 if on_look is not None:
                     on_look(result())
             return result()
+
+
+def _fallbacks(forwards: Forwards, works: Sequence[Work]) -> tuple[Fallback, ...]:
+    """Rows that are not to be replayed, and those that could not be on some batches."""
+    found = dict(forwards.fallbacks)
+    for work in works:
+        row, kind = work.row.name, work.kind
+        if work.full and (row, "") not in forwards.fallbacks:
+            some = "" if work.full >= work.tally.seen else f" (on {work.full:,} of {work.tally.seen:,} examples)"
+            found.setdefault((row, kind), Fallback(row, kind, work.reason + some))
+    return tuple(found.values())
 
 
 _WORDS = {

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import stdev
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,6 +77,11 @@ class ProbeResult:
         return np.nan_to_num(np.nanmin(self._all["n"], axis=2, initial=np.inf), posinf=0).astype(np.int64)
 
     @property
+    def total(self) -> int:
+        """Examples that there are."""
+        return max((estimate.total for estimate in self.estimates.values()), default=0)
+
+    @property
     def draws(self) -> np.ndarray:
         """float64[layer, column, draw]: each draw's error."""
         return self._all["error"]
@@ -89,7 +95,7 @@ class ProbeResult:
         ]
 
     def to_json(self) -> str:
-        """As `lyrx show --json`, as far as there is no store."""
+        """As `lyrx show --json`, as far as there is no store. How a cell was computed is in `fallbacks` alone."""
         cells = []
         for layer in range(len(self.layers)):
             for column, described in enumerate(self.info.columns):
@@ -98,8 +104,9 @@ class ProbeResult:
         value = {
             "layers": list(self.layers),
             "columns": [column.to_json() for column in self.info.columns],
-            "baseline": {"error": self.baseline, "loss": _number(self.baseline_loss)},
+            "baseline": {"error": self.baseline, "loss": _number(self.baseline_loss), "n": self.total},
             "tolerance": self.tolerance,
+            "exact": all(cell["exact"] for cell in cells),
             "granularity": self.info.granularity,
             "cells": cells,
             "fallbacks": [{"layer": one.row, "kind": one.kind, "reason": one.reason} for one in self.fallbacks],
@@ -108,8 +115,11 @@ class ProbeResult:
         return json.dumps(value, indent=2, allow_nan=False)
 
     def to_xarray(self) -> "xarray.Dataset":
-        """A dataset with the dimensions layer, column and draw. Needs the package xarray."""
-        import xarray
+        """A dataset with the dimensions layer, column and draw. Needs the extra `lyrx[xarray]`: raises ImportError."""
+        try:
+            import xarray
+        except ImportError as error:
+            raise ImportError("to_xarray needs the package xarray: `pip install 'lyrx[xarray]'`.") from error
 
         coordinates = {"layer": list(self.layers), "column": list(self.columns)}
         variables: dict[str, Any] = {
@@ -122,9 +132,19 @@ class ProbeResult:
         value: dict[str, Any] = {"layer": layer, "column": column}
         value |= {name: _number(float(self._mean(name)[layer, column])) for name in _QUANTITIES}
         value["n"] = int(self.n[layer, column])
+        known = [one for draw in range(draws) if (one := self.estimates.get(Cell(layer, column, draw))) is not None]
+        value["exact"] = len(known) == draws and all(one.exact for one in known)
         value["verdict"] = self.verdicts[layer][column]
         if draws > 1:
-            value["draws"] = [_number(float(error)) for error in self.draws[layer, column, :draws]]
+            value["spread"] = stdev(one.error for one in known) if len(known) > 1 else None
+            value["draws"] = [
+                {
+                    **{name: _number(float(getattr(one, name))) for name in _QUANTITIES},
+                    "n": one.n,
+                    "exact": one.exact,
+                }
+                for one in known
+            ]
         return value
 
     def _mean(self, name: str) -> np.ndarray:

@@ -17,7 +17,16 @@ from .core import ramp
 from .core.marks import MARKS, WORDS, Place, State, place
 from .core.part import Part, whole
 from .core.picture import METRICS, Picture
-from .core.texts import baseline_text, fallback_text, listed, precision_text, shorten, state_text, unavailable_text
+from .core.texts import (
+    baseline_text,
+    batchwise_text,
+    fallback_text,
+    listed,
+    precision_text,
+    shorten,
+    state_text,
+    unavailable_text,
+)
 from .core.words import REINITIALISED, deed, judged, meanings, over_checkpoints
 
 CELL, DRAWN_CELL, GAP = 6, 10, 1
@@ -207,7 +216,8 @@ class _Heatmap:
 
     def _precision(self) -> Iterator[Text]:
         picture = self.picture
-        told = [precision_text(picture), fallback_text(picture.fallbacks), unavailable_text(picture)]
+        told = [precision_text(picture), fallback_text(picture.fallbacks), batchwise_text(picture)]
+        told.append(unavailable_text(picture))
         told += [f"note: {inert(note)}" for note in picture.notes]
         lines = [text for text in told if text]
         if lines:

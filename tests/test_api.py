@@ -9,8 +9,11 @@ import pytest
 import torch
 from lyrx.engine import ProbeResult, probe
 from lyrx.engine.errors import DataError, LayerError, ModelError, SpecError
+from lyrx.explorer.core.picture import take_picture
+from lyrx.explorer.jsonout import picture_json
 from lyrx.store import ColumnError, LyrxError
 from replaying import fingerprint
+from running import batch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
@@ -179,11 +182,61 @@ def test_as_json(model, states, images):
     cells = {(cell["layer"], cell["column"]): cell for cell in value["cells"]}
     assert len(cells) == 2 * 4
     assert cells[1, 0]["error"] == result.error[1, 0]
-    assert cells[1, 0]["draws"] == result.draws[1, 0].tolist()
-    assert np.mean(cells[1, 0]["draws"]) == pytest.approx(result.error[1, 0])
-    assert cells[0, 1]["n"] == 301
+    assert [draw["error"] for draw in cells[1, 0]["draws"]] == result.draws[1, 0].tolist()
+    assert cells[1, 0]["spread"] == pytest.approx(np.std(result.draws[1, 0], ddof=1))
+    assert "draws" not in cells[0, 1]
+    assert cells[0, 1]["n"] == value["baseline"]["n"] == 301
+    assert value["exact"] is cells[0, 1]["exact"] is cells[1, 0]["draws"][1]["exact"] is True
     assert value["columns"][1] == {"kind": "reinitialise", "checkpoint": 0} or value["columns"][1]["checkpoint"] == 0
     assert value["fallbacks"] == []
+
+
+def test_json_has_the_keys_of_the_command_and_tells_estimates_from_exact_numbers(tmp_path, model, states, images):
+    run, _ = batch(tmp_path / "s.zarr", probe={"draws": 2})
+    stored = picture_json(take_picture(run))
+    result = probe(model, images, states, build=network, draws=2, exact=False)
+    value = json.loads(result.to_json())
+    assert value.keys() - {"failures", "notes"} <= stored.keys()
+    assert value["baseline"].keys() == stored["baseline"].keys()
+    assert value["exact"] is False
+    for place in (0, -1):
+        mine, theirs = value["cells"][place], stored["cells"][place]
+        assert theirs.keys() - mine.keys() == {"evaluator"}
+        assert mine.keys() <= theirs.keys()
+    assert value["cells"][0]["draws"][0].keys() == stored["cells"][0]["draws"][0].keys()
+    for cell in value["cells"]:
+        assert cell["exact"] is (cell["n"] == 301)
+
+
+@pytest.mark.filterwarnings("ignore:what the network says of an example")
+def test_what_could_not_be_replayed_on_some_batches_is_told(monkeypatch):
+    class Sizes(nn.Module):
+        """More ways than are kept: which one it takes depends on how many examples a batch has."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers, self.head = nn.ModuleList([nn.Linear(4, 4) for _ in range(12)]), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            for layer in self.layers[: len(x)]:
+                x = layer(x)
+            return self.head(x)
+
+    torch.manual_seed(0)
+    inputs, targets = torch.randn(78, 4), torch.randint(3, (78,))
+    options = {"at": ["zero"], "layers": ["layers.0", "head"]}
+    even = probe(Sizes(), (inputs, targets), **options, batch_size=6)
+    assert even.fallbacks == ()
+
+    monkeypatch.setattr("lyrx.engine.forwards.MOST_TRACES", 2)  # of 8 examples, at the first check, and of 6
+    uneven = probe(Sizes(), (inputs, targets), **options, batch_size=6)
+    # Looks of 64 and 14 examples, whose last batches are of 4 and 2; the second has the first layer's replays alone,
+    # for which nothing is recorded, so that they go the batch's own way.
+    said = "the network goes another way on every batch (on {} of 78 examples)"
+    assert [(found.row, found.kind, found.reason) for found in uneven.fallbacks] == [
+        ("layers.0", "zero", said.format(4)),
+        ("head", "zero", said.format(6)),
+    ]
 
 
 def test_as_xarray(model, states, images):

@@ -38,6 +38,22 @@ def test_four_layers_and_ten_columns_fit_80_columns(complete):
     assert heads.split() == ["random", "0", "1", "2", "3", "8", "20", "40", "90", "100"]
 
 
+def test_layers_that_were_not_replayed_on_some_batches_are_told(store):
+    run = fakes.complete_run(store)
+    probe = run.probe()
+    cell = Cell(1, 2)
+    estimate, record = probe.read(cell), probe.results().records[cell]
+    kept = {key: record[key] for key in ("wrong", "worse", "better") if key in record}
+    probe.write(cell, estimate, **kept, evaluator="full", full=10, reason="recording failed (OSError: x)")
+    said = " ".join(text(take_picture(run)).split())
+    assert "Measured by full forwards in part: fc2 [reinitialise] (recording failed (OSError: x))" in said
+    # Where the layer is not replayed at all that is all that is said.
+    probe.write_fallback("fc2", "reinitialise", "it differs")
+    said = " ".join(text(take_picture(run)).split())
+    assert "Measured by full forwards: " in said
+    assert "in part" not in said
+
+
 def test_it_tells_what_it_is_about(complete):
     shown = text(complete)
     assert "fcn-3x256  FCN 3 x 256 on MNIST  ·  complete" in shown

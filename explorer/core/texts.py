@@ -73,6 +73,20 @@ def fallback_text(fallbacks: Sequence[Fallback]) -> str:
     return f"measured by full forwards: {'; '.join(parts)}" if parts else ""
 
 
+def batchwise_text(picture: Picture) -> str:
+    """Which layers were not replayed on some batches though they can be, and why; empty if there are none."""
+    known = {(fallback.layer, fallback.kind) for fallback in picture.fallbacks}
+    found: dict[tuple[str, str, str], Fallback] = {}
+    for (layer, column), cell in picture.cells.items():
+        if layer is None or not cell.reason:
+            continue
+        name, kind = picture.layer_names[layer], picture.columns[column].kind
+        if not known & {(name, kind), (name, "")}:
+            found.setdefault((name, kind, cell.reason), Fallback(name, kind, cell.reason))
+    said = fallback_text(list(found.values()))
+    return said.replace("measured by full forwards", "measured by full forwards in part", 1)
+
+
 def unavailable_text(picture: Picture) -> str:
     """Which layers lack a checkpoint that was imported, and why; empty if none does."""
     reasons = {layer: reason for (layer, _), reason in picture.probe.unavailable.items() if layer is not None}
