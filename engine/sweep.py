@@ -34,7 +34,11 @@ FIRST_LOOK = 64
 """Examples of the first look."""
 
 SMALLEST_LOOK = 32
-"""Examples that a later look adds at least; else it adds half of what was seen."""
+"""Examples that a later look adds at least; else a share of what was seen:"""
+
+DECIDING, TO_THE_END = 0.2, 0.5
+"""The one while cells may stop, which they do at the end of a look: it is on average half a look too late.  The other
+where all go to the end of the data."""
 
 AfterCell = Callable[["Work", int], None]
 Add = Callable[["Work", np.ndarray], None]
@@ -109,7 +113,7 @@ class Sweep:
         for rule in self._stages():
             self._tick_off(works, rule, limit)
             while active := [work for work in works if not work.finished]:
-                group, stop = self._next(active, limit)
+                group, stop = self._next(active, limit, TO_THE_END if rule.exact else DECIDING)
                 try:
                     self._look(group, stop, after_cell)
                 finally:  # also after a cancel: whole batches that were counted stay
@@ -146,10 +150,10 @@ class Sweep:
             return True
         return seen > 0 and bool(rule.finished(work.low, work.high, self.baseline.error, seen, self.total))
 
-    def _next(self, active: Sequence[Work], limit: int) -> tuple[list[Work], int]:
+    def _next(self, active: Sequence[Work], limit: int, growth: float) -> tuple[list[Work], int]:
         """Who goes next, and how far: those that have seen least, until they meet others or the look's end."""
         start = min(work.tally.seen for work in active)
-        look = max(SMALLEST_LOOK, start // 2) if start else FIRST_LOOK
+        look = max(SMALLEST_LOOK, int(growth * start)) if start else FIRST_LOOK
         ahead = [work.tally.seen for work in active if work.tally.seen > start]
         return [work for work in active if work.tally.seen == start], min([start + look, limit, *ahead])
 
