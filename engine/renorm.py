@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ from .replay.replayer import Arguments
 _COMPARED = 32
 """Training examples on which it is looked up which norms' inputs a reset changes."""
 
+_AT_ONCE = 4
+"""Of them: every norm's input is kept twice, which of a large network's images takes tens of megabytes for each."""
 
 Take = Callable[[Tensor], Arguments]
 """int64[k], indices of training examples, to what the network is called with."""
@@ -43,28 +45,28 @@ class Renormer:
 
     def changed(self, values: Mapping[str, Tensor]) -> list[str]:
         """The norms whose input is another one with `values` in place than in the trained network."""
-        with applied(self._model, values):
-            now = self._inputs()
-        return [
-            name
-            for name in self._norms
-            if len(now[name]) != len(self._trained[name])
-            or not all(torch.equal(one, other) for one, other in zip(now[name], self._trained[name], strict=True))
-        ]
+        changed: set[str] = set()
+        for part in self._batches[0][:_COMPARED].split(_AT_ONCE):
+            arguments = self._take(part)
+            trained = self._inputs(arguments)
+            with applied(self._model, values):
+                now = self._inputs(arguments)
+            changed |= {name for name in self._norms if not _same(now[name], trained[name])}
+        return [name for name in self._norms if name in changed]
 
-    @cached_property
-    def _trained(self) -> dict[str, list[Tensor]]:
-        return self._inputs()
-
-    def _inputs(self) -> dict[str, list[Tensor]]:
-        """What each norm is given on a few training examples, call by call."""
+    def _inputs(self, arguments: Arguments) -> dict[str, list[Tensor]]:
+        """What each norm is given, call by call."""
         with _watching(self._model, self._norms) as seen:
-            self._forward(self._model, self._take(self._batches[0][:_COMPARED]))
+            self._forward(self._model, arguments)
         return seen
 
     def _forward(self, model: nn.Module, batch: Arguments) -> object:
         del model
         return self._forwards.full(batch)
+
+
+def _same(some: list[Tensor], others: list[Tensor]) -> bool:
+    return len(some) == len(others) and all(map(torch.equal, some, others))
 
 
 @contextmanager
