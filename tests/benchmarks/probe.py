@@ -122,7 +122,8 @@ class Timed:
                 for name, value in backup.items():
                     state[name].copy_(value)
 
-        with torch.no_grad():
+        # What a GPU does unasked, TF32 in convolutions, is not fp32.
+        with torch.no_grad(), Precision("fp32", self.device).active():
             return self._time(cells) / len(self.rows)
 
     def replay(self, precision: str) -> tuple[float, float]:
@@ -262,7 +263,7 @@ def plain_loop(model: nn.Module, inputs: Tensor, result: ProbeResult, build: Cal
     few = rows[:: max(1, len(rows) // 4)]
     model.eval()
     times = []
-    with torch.no_grad():
+    with torch.no_grad(), Precision("fp32", inputs.device).active():
         for names in few:
             start = time.perf_counter()
             with applied(model, {name: state[name] for name in names}):
