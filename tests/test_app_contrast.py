@@ -40,6 +40,7 @@ def check(pilot: Pilot, widget: Widget, behind: str) -> None:
     assert chosen == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", OURS)
 async def test_words_on_chosen_lines_and_beside_them_are_legible(shown, theme: str):
     async with app(shown).run_test(size=(120, 36)) as pilot:

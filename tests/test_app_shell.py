@@ -368,6 +368,7 @@ def test_incidents_are_counted_bounded_and_made_harmless():
 # Themes, settings, keys of one's own
 
 
+@pytest.mark.slow
 async def test_every_theme_can_be_looked_through(shown):
     async with app(shown, "fcn-3x256").run_test(size=(80, 24)) as pilot:
         await settle(pilot)

@@ -259,6 +259,7 @@ async def test_one_that_dies_at_once_says_why(folder):
         assert not any("\x1b" in row for row in screen_text(pilot))
 
 
+@pytest.mark.slow
 async def test_by_mouse_alone(folder):
     fakes.training_run(Store.open(folder / "s.zarr"), "first")
     async with app(folder / "s.zarr").run_test(size=(120, 36)) as pilot:

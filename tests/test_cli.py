@@ -457,6 +457,7 @@ def test_explore_in_a_terminal_that_is_too_small(tmp_path: Path):
     assert done.stderr.startswith("lyrx: the terminal is too small: 20 x 5")
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away(tmp_path: Path):
     spec = write_spec(tmp_path / "spec.toml", train={"epochs": 300, "checkpoints": [0]})
     with start("batch", spec, "--store", tmp_path / "s.zarr") as process:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 import pytest
 import torch
 from lyrx.engine.device import emulates, slow_arithmetic
+from lyrx.engine.precision import _tf32
 from running import batch, environment
 
 CPU = torch.device("cpu")
@@ -64,38 +65,43 @@ def _asked_for() -> list[object]:
     return found
 
 
-OLD = """
-torch.backends.cuda.matmul.allow_tf32 = True
-"""
-MEDIUM = """
-torch.set_float32_matmul_precision("medium")
-"""
-NEW = """
-torch.backends.cuda.matmul.fp32_precision = "tf32"
-"""
-MIXED = """
-torch.backends.cudnn.conv.fp32_precision = "ieee"
-"""
-ALL = """
-torch.backends.fp32_precision = "tf32"
-"""
+SETTINGS = [
+    "pass",
+    "torch.backends.cuda.matmul.allow_tf32 = True",
+    "torch.backends.cudnn.allow_tf32 = False",
+    "torch.set_float32_matmul_precision('medium')",
+    "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+    "torch.backends.cudnn.conv.fp32_precision = 'ieee'",
+    "torch.backends.fp32_precision = 'tf32'",
+]
+
+
+def _kept(setting: str, allowed: bool) -> None:
+    exec(setting)
+    before = _asked_for()
+    with _tf32(allowed):
+        inside = _asked_for()[:3]
+    assert inside == ["tf32" if allowed else "ieee"] * 3, inside
+    assert _asked_for() == before, (before, _asked_for())
 
 
 @pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="this torch has the old names alone")
-@pytest.mark.parametrize("setting", ["", OLD, MEDIUM, NEW, MIXED, ALL])
-@pytest.mark.parametrize("allowed", [False, True])
-def test_whatever_the_caller_has_set_is_as_it_was_afterwards(setting: str, allowed: bool):
-    # In a process of its own: torch does not let everything be set back.
+def test_whatever_the_caller_has_set_is_as_it_was_afterwards():
+    # Each in a process of its own, which torch is loaded for once: it does not let everything be set back.
     code = f"""
-import torch
-from lyrx.engine.precision import _tf32
-from test_device import _asked_for
-{setting}
-before = _asked_for()
-with _tf32({allowed}):
-    inside = _asked_for()[:3]
-assert inside == ["{"tf32" if allowed else "ieee"}"] * 3, inside
-assert _asked_for() == before, (before, _asked_for())
+import os, sys
+from test_device import _kept
+for setting in {SETTINGS!r}:
+    for allowed in (False, True):
+        child = os.fork()
+        if not child:
+            try:
+                _kept(setting, allowed)
+            except BaseException as error:
+                print(setting, allowed, repr(error), flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+print("all tried")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), timeout=120)
-    assert done.returncode == 0, done.stderr
+    assert done.stdout == "all tried\n", done.stdout + done.stderr

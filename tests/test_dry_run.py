@@ -68,6 +68,7 @@ def test_it_says_what_would_become_of_a_run_that_is_there(tmp_path: Path):
     assert "train.lr: 0.05, now 0.5" in errors
 
 
+@pytest.mark.slow
 def test_the_words_are_those_with_which_batch_refuses(tmp_path: Path):
     batch(tmp_path / "s.zarr")
     _, (found,), _ = dry(tmp_path, "--set", "run.seed=9")

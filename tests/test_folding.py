@@ -190,9 +190,19 @@ def test_architectures(name: str):
     folded(model, [architecture.batch(size, generator) for size in (8, 2, 1)], rows, variants=2)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(INSTRUCTIONS, min_size=2, max_size=12), st.integers(2, 4))
+PROGRAMS = st.lists(INSTRUCTIONS, min_size=2, max_size=12)
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(PROGRAMS, st.integers(2, 4))
 def test_random_networks(program: list[Any], variants: int):
+    folded(network(program), batches(4, sizes=(4, 3, 8)), variants=variants)
+
+
+@pytest.mark.slow
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(PROGRAMS, st.integers(2, 4))
+def test_many_random_networks(program: list[Any], variants: int):
     folded(network(program), batches(4, sizes=(4, 3, 8)), variants=variants)
 
 

@@ -323,6 +323,7 @@ def test_wrong_keys_are_refused(keys: dict, said: str):
     assert said in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_2_and_writes_nothing(tmp_path: Path):
     root = image_folder(tmp_path / "d")
     (root / "val" / "cat" / "001.png").write_bytes(b"x")

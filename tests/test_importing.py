@@ -284,6 +284,7 @@ def test_training_starts_from_a_file(tmp_path: Path, files: dict[str, str]):
         carried_out(tmp_path / "s", values)
 
 
+@pytest.mark.slow
 def test_the_command_line_imports_and_refuses(tmp_path: Path, files: dict[str, str]):
     pairs = ", ".join(f'"{name}" = "{path}"' for name, path in files.items())
     spec = tmp_path / "s.toml"

@@ -234,6 +234,7 @@ def test_impossible_keys_are_refused_with_the_spec(model: dict[str, Any], said: 
         make_spec(spec_values(model=model))
 
 
+@pytest.mark.slow
 def test_a_wrong_model_ends_a_batch_with_exit_code_2_and_nothing_is_written(tmp_path: Path):
     spec = write_spec(tmp_path / "s.toml", model={"name": "torchvision:resnet19"})
     done = lyrx("batch", spec, "--store", tmp_path / "store")
@@ -267,6 +268,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it():
         assert f"pip install 'lyrx[{extra}]'" in line
 
 
+@pytest.mark.slow
 def test_weights_that_no_hub_gives_are_said_to_be_missing(tmp_path: Path):
     names = ["timm:vit_tiny_patch16_224", "hf:gpt2", "hf:nobody/nothing"]
     code = "model_spec({'name': name, 'weights': 'pretrained'}).pretrained()"

@@ -176,6 +176,7 @@ def test_a_model_whose_code_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_interrupted_it_keeps_what_was_measured(tmp_path: Path):
     run, _ = batch(tmp_path / "s.zarr")
     arguments = ("probe", "r", "--store", tmp_path / "s.zarr", "--at", "noise:0.1,random", "--draws", "100", "--exact")

@@ -130,7 +130,7 @@ def network(program: list[Any]) -> nn.Module:
 PROGRAMS = st.lists(INSTRUCTIONS, min_size=2, max_size=14)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(PROGRAMS)
 def test_random_networks(program: list[Any]):
     replays_as_it_computes(program)

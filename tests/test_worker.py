@@ -1,5 +1,6 @@
 """`lyrx worker`, as a real process: it commits what it says, hears a cancel, and survives what goes wrong."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -58,13 +59,28 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
-@pytest.fixture
-def talk() -> Iterator[Talk]:
-    talk = Talk()
-    assert talk.hear()["type"] == "ready"
-    with talk.process:
-        yield talk
+@pytest.fixture(scope="module")
+def alive() -> Iterator[list[Talk]]:
+    """The worker that tests share, as long as none has ended it: loading torch is most of what it takes."""
+    kept: list[Talk] = []
+    yield kept
+    for talk in kept:
         talk.process.kill()
+        with contextlib.suppress(OSError), talk.process:  # what was written to one that had ended goes nowhere
+            pass
+
+
+@pytest.fixture
+def talk(alive: list[Talk], request: pytest.FixtureRequest) -> Iterator[Talk]:
+    if not alive or alive[-1].process.poll() is not None:
+        alive.append(Talk())
+        assert alive[-1].hear()["type"] == "ready"
+    talk = alive[-1]
+    yield talk
+    with contextlib.suppress(OSError, ValueError, AssertionError):  # a test has ended it
+        talk.send(type="ping", id=request.node.name)
+        while talk.hear() != {"type": "pong", "id": request.node.name}:
+            pass
 
 
 def types(heard: list[dict[str, Any]]) -> list[str]:
@@ -139,6 +155,7 @@ def test_a_cancel_stops_within_a_cell_and_the_worker_goes_on(run: Run, talk: Tal
     assert talk.until("finished")[-1] == {"type": "finished", "id": "c", "done": 1, "cancelled": False}
 
 
+@pytest.mark.slow
 def test_an_older_request_goes_on_while_newer_ones_are_measured(run: Run, talk: Talk):
     """Not only when all of the newer have come to their end; and the numbers are what they are alone."""
     cells: list[list[int | None]] = [[layer, column, 0] for layer in range(3) for column in range(4)]
@@ -196,6 +213,7 @@ def test_a_killed_worker_leaves_no_lock_and_no_damage(run: Run, talk: Talk):
     assert run.probe().missing() == []
 
 
+@pytest.mark.slow
 def test_nothing_but_messages_reaches_its_output(tmp_path: Path):
     # A model that prints when it is built, and whose prints must go elsewhere.
     (tmp_path / "noisy.py").write_text(
